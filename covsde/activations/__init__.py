@@ -1,0 +1,7 @@
+"""Shaped activations: what a network of width n applies, and the drift it induces."""
+
+from ._base import AbstractActivation, Identity
+from ._relu import ShapedReLU, nu
+from ._smooth import ShapedSmooth
+
+__all__ = ["AbstractActivation", "Identity", "ShapedReLU", "ShapedSmooth", "nu"]

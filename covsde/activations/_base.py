@@ -1,0 +1,106 @@
+"""What an activation is: a function shaped by the width, and the drift it induces."""
+
+import abc
+from typing import ClassVar
+
+import equinox as eqx
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Scalar
+
+from .._checks import count
+from ..flows import positive_definite_flow
+from ..matrices import Lower
+
+_QUADRATURE_NODES = 128
+
+
+class AbstractActivation(eqx.Module):
+    """A shaped activation.
+
+    A new one gives two methods: `shaped`, what a network of width `n` applies, and
+    `drift`, a function of one pair of inputs. Everything else has a safe default.
+    For a smooth function there is nothing to write: use [`covsde.ShapedSmooth`][].
+    """
+
+    # Whether `flow` accepts a singular V0 (duplicate inputs, more inputs than features).
+    accepts_singular: ClassVar[bool] = False
+
+    @abc.abstractmethod
+    def shaped(self, x: Float[Array, "..."], width: int) -> Float[Array, "..."]:
+        """The function φ_s that a finite network of width `width` applies, elementwise."""
+
+    @abc.abstractmethod
+    def drift(self, v_aa: Array, v_bb: Array, v_ab: Array) -> Array:
+        """Drift `b^{ab}` of one entry, elementwise in the entries of `V` it depends on.
+
+        Called with `v_aa = v_bb = v_ab` it is the drift of a diagonal entry.
+        """
+
+    def normalising_constant(self, width: int) -> Scalar:
+        """`c` with `1/c = E φ_s(g)²`, `g ~ N(0, 1)`, by Gauss–Hermite quadrature."""
+        count("width", width, "Pass the number of neurons of a hidden layer.")
+        nodes, weights = np.polynomial.hermite_e.hermegauss(_QUADRATURE_NODES)
+        weights = jnp.asarray(weights / weights.sum(), jnp.result_type(float))
+        values = self.shaped(jnp.asarray(nodes, weights.dtype), width)
+        return 1 / jnp.sum(weights * values**2)
+
+    def flow(self, factor: Lower, h: Scalar) -> Lower:
+        """Moves the factor of `V` by `dV = b(V) dt` for a time `h`, within the cone."""
+        return positive_definite_flow(lambda v: v.pairwise(self.drift), factor, h)
+
+    @property
+    def max_step(self) -> float | Scalar:
+        """Longest time for which `flow` is proven to stay within the cone."""
+        return jnp.inf
+
+    @property
+    def rate(self) -> float | Scalar:
+        """Inverse time scale of the drift (width/depth); sets the default step."""
+        return 1.0
+
+    @property
+    def stability_index(self) -> float | Scalar:
+        """κ of the one-input equation `dV = κ V(V−1) dt + √2 V dB`; NaN if not of it."""
+        return jnp.nan
+
+    @property
+    def can_explode(self) -> bool:
+        """Whether the norm of `V` can become infinite in finite time."""
+        return not float(self.stability_index) <= 0
+
+
+class Identity(AbstractActivation):
+    """No activation: the deep linear network. `b = 0`, so `V` is a martingale.
+
+    Source: "The Neural Covariance SDE" (Li, Nica, Roy 2022), Theorem 3.2 with c₊ = c₋.
+    """
+
+    accepts_singular: ClassVar[bool] = True
+
+    def shaped(self, x, width):
+        """`φ_s(x) = x`, for every width."""
+        return x
+
+    def normalising_constant(self, width):
+        """`c = 1`."""
+        count("width", width, "Pass the number of neurons of a hidden layer.")
+        return jnp.ones(())
+
+    def drift(self, v_aa, v_bb, v_ab):
+        """`b = 0`."""
+        return jnp.zeros_like(v_ab)
+
+    def flow(self, factor, h):
+        """Nothing moves."""
+        return factor
+
+    @property
+    def rate(self):
+        """0: there is no drift."""
+        return 0.0
+
+    @property
+    def stability_index(self):
+        """κ = 0."""
+        return 0.0

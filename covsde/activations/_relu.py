@@ -1,0 +1,173 @@
+"""The shaped ReLU and its drift ν(ρ)."""
+
+import math
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Scalar
+
+from .._checks import count, parameter
+from ..flows import where_singular
+from ..matrices import (
+    Lower,
+    Symmetric,
+    cholesky,
+    gram,
+    multiply,
+    one_minus_correlation,
+    semidefinite_cholesky,
+    whiten,
+)
+from ._base import AbstractActivation
+
+# (√(1−ρ²) − ρ arccos ρ) / (2s)^{3/2} on s = 1 − ρ ∈ [0, 1], to 4e-16 relative: Chebyshev
+# interpolation in 60-digit arithmetic, in powers of s.
+_SERIES = (
+    0.33333333333333326,
+    0.0166666666666998,
+    0.0026785714257675955,
+    0.0006200397759919919,
+    0.00017262305525795132,
+    5.3796322631137854e-05,
+    1.795868338985993e-05,
+    6.9685155009579114e-06,
+    5.401736167588166e-07,
+    5.310685715671067e-06,
+    -7.297116906957925e-06,
+    9.717628059571215e-06,
+    -8.376545655408196e-06,
+    5.019142671965274e-06,
+    -1.7936757567999036e-06,
+    3.1252295628314493e-07,
+)
+
+
+@jax.custom_jvp
+def nu(u: Float[Array, "..."]) -> Float[Array, "..."]:
+    """`√(1−ρ²) − ρ arccos ρ` as a function of `u = 1 − ρ ∈ [0, 2]`, elementwise.
+
+    It is the shaped ReLU's drift of a correlation, up to the factor `(c₊−c₋)²/2π`.
+    Exact to rounding for all `u`, however small; its derivative is `arccos ρ`, also at
+    the ends of the interval, where automatic differentiation would give NaN.
+
+    Source: "The Neural Covariance SDE", Theorem 3.2. With `s = 1−|ρ|` it is
+    `(2s)^{3/2} R(s) + π max(−ρ, 0)`, where R is analytic on `[0, 1]`.
+    """
+    s = jnp.maximum(jnp.minimum(u, 2 - u), 0.0)
+    series = jnp.zeros_like(s)
+    for coefficient in reversed(_SERIES):
+        series = series * s + coefficient
+    t = 2 * s
+    return t * jnp.sqrt(t) * series + math.pi * jnp.maximum(u - 1, 0.0)
+
+
+@nu.defjvp
+def _nu_jvp(primals, tangents):
+    (u,), (du,) = primals, tangents
+    theta = 2 * jnp.arcsin(jnp.sqrt(jnp.clip(u / 2, 0.0, 1.0)))
+    return nu(u), theta * du
+
+
+class ShapedReLU(AbstractActivation):
+    """The shaped ReLU, `φ_s(x) = s₊ max(x, 0) + s₋ min(x, 0)`, `s_± = 1 + c_±/√n`.
+
+    `b^{ab} = ν(ρ^{ab}) √(V^{aa} V^{bb})`,
+    `ν(ρ) = (c₊−c₋)²/2π · (√(1−ρ²) − ρ arccos ρ)`.
+
+    Source: "The Neural Covariance SDE" (Li, Nica, Roy 2022), Definition 3.1, Theorem 3.2.
+    """
+
+    c_plus: Scalar
+    c_minus: Scalar
+    accepts_singular: ClassVar[bool] = True
+
+    def __init__(self, c_plus: float, c_minus: float):
+        """**Arguments:**
+
+        - `c_plus`: shaping of the positive slope, any finite number.
+        - `c_minus`: shaping of the negative slope, any finite number.
+        """
+        way_out = "For example `ShapedReLU(c_plus=0.0, c_minus=-1.0)`."
+        self.c_plus = parameter("c_plus", c_plus, "a finite real number", way_out)
+        self.c_minus = parameter("c_minus", c_minus, "a finite real number", way_out)
+
+    def slopes(self, width: int) -> tuple[Scalar, Scalar]:
+        """`(s₊, s₋)` at width `n`."""
+        count("width", width, "Pass the number of neurons of a hidden layer.")
+        root = math.sqrt(width)
+        return 1 + self.c_plus / root, 1 + self.c_minus / root
+
+    def shaped(self, x, width):
+        """`s₊ max(x, 0) + s₋ min(x, 0)`."""
+        s_plus, s_minus = self.slopes(width)
+        return s_plus * jnp.maximum(x, 0) + s_minus * jnp.minimum(x, 0)
+
+    def normalising_constant(self, width):
+        """`c = 2/(s₊² + s₋²)`."""
+        s_plus, s_minus = self.slopes(width)
+        return 2 / (s_plus**2 + s_minus**2)
+
+    @property
+    def strength(self) -> Scalar:
+        """`(c₊−c₋)²/2π`, the factor of the drift."""
+        return (self.c_plus - self.c_minus) ** 2 / (2 * math.pi)
+
+    def drift(self, v_aa, v_bb, v_ab):
+        """`ν(ρ) √(V^{aa} V^{bb})`."""
+        scale = jnp.sqrt(v_aa * v_bb)
+        # on the diagonal (and for equal inputs) u is exactly 0, not rounding
+        u = jnp.where(v_ab == scale, 0.0, 1 - v_ab / scale)
+        return self.strength * nu(u) * scale
+
+    @property
+    def max_step(self):
+        """`h₀ = 4/(c₊−c₋)²`: `V + h b(V)` is a covariance for every `V` iff `h ≤ h₀`."""
+        return 1 / self.rate
+
+    @property
+    def rate(self):
+        """`(c₊−c₋)²/4 = 1/h₀`."""
+        return self.strength * (math.pi / 2)
+
+    @property
+    def stability_index(self):
+        """κ = 0: each `V^{aa}` is a geometric Brownian motion."""
+        return 0.0
+
+    def flow(self, factor, h):
+        """Two-stage strong-stability-preserving Runge–Kutta in whitened coordinates.
+
+        Acts on the correlations alone; the diagonal of `V` does not move. Positive
+        definite, with pivots bounded below, for `h ≤ max_step`.
+        """
+        rows = jnp.sqrt(factor.squared_rows())
+        tau = jnp.minimum(h * self.rate, 1.0)
+        correlations = factor.scale_rows(1 / rows)
+        moved = where_singular(
+            correlations,
+            lambda unit: self._singular_flow(unit, h),
+            lambda unit: self._regular_flow(unit, h, tau),
+        )
+        # the flow keeps unit rows; take back the rounding of this step
+        return moved.scale_rows(rows / jnp.sqrt(moved.squared_rows()))
+
+    def _velocity(self, u: Symmetric) -> Symmetric:
+        return Symmetric(self.strength * nu(u.data), u.m)
+
+    def _regular_flow(self, unit: Lower, h, tau) -> Lower:
+        y0 = whiten(unit, self._velocity(one_minus_correlation(unit))) * h
+        inner = cholesky(y0.add_diagonal(1.0), floor=1 - tau)
+        stage = multiply(unit, inner)
+        y1 = whiten(unit, self._velocity(one_minus_correlation(stage))) * h
+        mean = ((y0 + y1) * 0.5).add_diagonal(1.0)
+        floor = 0.5 + 0.5 * (1 - tau) ** 2
+        return multiply(unit, cholesky(mean, floor=floor))
+
+    def _singular_flow(self, unit: Lower, h) -> Lower:
+        rho = gram(unit)
+        k0 = self._velocity(one_minus_correlation(unit))
+        stage = rho + k0 * h
+        u = stage.pairwise(lambda _a, _b, r: jnp.clip(1 - r, 0.0, 2.0))
+        k1 = self._velocity(u)
+        return semidefinite_cholesky(rho + (k0 + k1) * (0.5 * h))

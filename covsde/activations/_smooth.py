@@ -1,0 +1,202 @@
+"""Shaped smooth activations: any smooth function, by its derivatives at one point."""
+
+import math
+from collections.abc import Callable
+from typing import ClassVar
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax.experimental.jet import jet
+from jaxtyping import Array, Scalar
+
+from .._checks import count, is_concrete, parameter
+from ..flows import where_singular
+from ..matrices import (
+    Lower,
+    Symmetric,
+    cholesky,
+    gram,
+    multiply,
+    semidefinite_cholesky,
+    whiten,
+)
+from ._base import AbstractActivation
+
+
+def taylor_derivatives(fn: Callable, x: Scalar) -> tuple[Array, Array, Array, Array]:
+    """`φ, φ', φ'', φ'''` at `x`, by Taylor-mode automatic differentiation."""
+    one, zero = jnp.ones_like(x), jnp.zeros_like(x)
+    try:
+        value, (d1, d2, d3) = jet(fn, (x,), ((one, zero, zero),))
+    except NotImplementedError:  # a primitive without a Taylor rule
+        value = fn(x)
+        d1, d2, d3 = (
+            jax.grad(fn)(x),
+            jax.grad(jax.grad(fn))(x),
+            jax.grad(jax.grad(jax.grad(fn)))(x),
+        )
+    return tuple(map(jnp.asarray, (value, d1, d2, d3)))
+
+
+class ShapedSmooth(AbstractActivation):
+    """A smooth activation shaped towards the identity, `φ_s(x) = s φ̃(x/s)`, `s = a√n`,
+
+    where `φ̃(x) = (φ(x + x₀) − φ(x₀))/φ'(x₀)` is expanded at the centre `x₀`. With
+    `φ₂ = φ''(x₀)/φ'(x₀)` and `φ₃ = φ'''(x₀)/φ'(x₀)`:
+
+    `b^{ab} = φ₂²/4a² (V^{aa}V^{bb} + V^{ab}(2V^{ab} − 3)) + φ₃/2a² V^{ab}(V^{aa} + V^{bb} − 2)`.
+
+    Source: "The Neural Covariance SDE" (Li, Nica, Roy 2022), Definition 3.6, Theorem 3.9.
+    """
+
+    fn: Callable
+    a: Scalar
+    center: Scalar
+    accepts_singular: ClassVar[bool] = True
+
+    def __init__(self, fn: Callable, a: float, center: float = 0.0):
+        """**Arguments:**
+
+        - `fn`: any JAX function of one number, smooth at `center`, such as `jnp.tanh`.
+        - `a`: the shaping constant, positive; larger is closer to linear.
+        - `center`: the point x₀ about which the network uses `fn`.
+
+        **Raises:** `TypeError` if `fn` is no JAX function of a number; `ValueError` if at
+        `center` a derivative is not finite, the slope is 0, or `fn` is not smooth.
+        """
+        if not callable(fn):
+            raise TypeError(
+                f"`fn` must be a JAX function of one number; got {fn!r}. "
+                "For example `ShapedSmooth(jnp.tanh, a=1.0)`."
+            )
+        self.fn = fn
+        way_out = "For example `ShapedSmooth(jnp.tanh, a=1.0)`."
+        accepted = "a positive finite number"
+        self.a = parameter("a", a, accepted, way_out, test=lambda x: x > 0)
+        way_out = "It is the point about which `fn` is expanded; 0.0 is usual."
+        self.center = parameter("center", center, "a finite real number", way_out)
+        if is_concrete(self.center):
+            _refuse_unsmooth(fn, self.center)
+
+    def shaped(self, x, width):
+        """`s (φ(x₀ + x/s) − φ(x₀))/φ'(x₀)`."""
+        count("width", width, "Pass the number of neurons of a hidden layer.")
+        s = self.a * math.sqrt(width)
+        value, slope, _, _ = taylor_derivatives(self.fn, self.center)
+        return s * (self.fn(self.center + x / s) - value) / slope
+
+    @property
+    def derivatives(self) -> tuple[Scalar, Scalar]:
+        """`(φ₂, φ₃)`: second and third derivative at the centre over the slope there."""
+        _, d1, d2, d3 = taylor_derivatives(self.fn, self.center)
+        return d2 / d1, d3 / d1
+
+    @property
+    def coefficients(self) -> tuple[Scalar, Scalar]:
+        """`(A, B) = (φ₂²/4a², φ₃/2a²)`, the two numbers of the drift."""
+        phi2, phi3 = self.derivatives
+        return phi2**2 / (4 * self.a**2), phi3 / (2 * self.a**2)
+
+    @property
+    def stability_index(self):
+        """`κ = (¾φ₂² + φ₃)/a²`: the norm can explode if κ > 0 (Theorem 3.10)."""
+        a, b = self.coefficients
+        return 3 * a + 2 * b
+
+    @property
+    def rate(self):
+        """`3A + 2|B|`."""
+        a, b = self.coefficients
+        return 3 * a + 2 * jnp.abs(b)
+
+    def drift(self, v_aa, v_bb, v_ab):
+        """`A (V^{aa}V^{bb} + V^{ab}(2V^{ab} − 3)) + B V^{ab}(V^{aa} + V^{bb} − 2)`."""
+        a, b = self.coefficients
+        return a * (v_aa * v_bb + v_ab * (2 * v_ab - 3)) + b * v_ab * (v_aa + v_bb - 2)
+
+    def flow(self, factor, h):
+        """Second-order flow within the cone, for every `h`; exact on the diagonal.
+
+        `b = CV + VC + P` with `C` diagonal and `P = A(vvᵀ + 2 V∘V) ⪰ 0`: the first part
+        scales the rows, the second only adds. A diagonal entry that explodes within `h`
+        becomes NaN.
+        """
+        a, b = self.coefficients
+        v0 = factor.squared_rows()
+        log_growth = _log_growth_over_kappa(v0, 3 * a + 2 * b, h)
+        v1 = v0 * jnp.exp((3 * a + 2 * b) * log_growth)
+        scale = jnp.exp(b * log_growth - 1.5 * a * h)
+
+        def source(v: Symmetric, rows: Array) -> Symmetric:
+            outer = Symmetric(2 * a * v.data**2, v.m)
+            ones = Symmetric(jnp.full_like(v.data, a), v.m)
+            return outer + ones.scale(rows)
+
+        def regular(factor: Lower) -> Lower:
+            scaled = factor.scale_rows(scale)
+            y0 = whiten(factor, source(gram(factor), v0)) * h
+            stage = multiply(scaled, cholesky(y0.add_diagonal(1.0), floor=1.0))
+            y1 = whiten(scaled, source(gram(stage), v1)) * h
+            mean = ((y0 + y1) * 0.5).add_diagonal(1.0)
+            return multiply(scaled, cholesky(mean, floor=1.0))
+
+        def singular(factor: Lower) -> Lower:
+            v = gram(factor)
+            stage = (v + source(v, v0) * h).scale(scale)
+            end = v.scale(scale) + stage + source(stage, v1) * h
+            return semidefinite_cholesky(end * 0.5)
+
+        moved = where_singular(factor, singular, regular)
+        return moved.scale_rows(jnp.sqrt(v1 / moved.squared_rows()))
+
+
+def _log_growth_over_kappa(v0: Array, kappa: Scalar, h: Scalar) -> Array:
+    """`log(v(h)/v0)/κ` of `v' = κ v(v−1)`, also at κ = 0; NaN if `v` explodes before `h`.
+
+    `1/v(h) = 1 + (1/v0 − 1) e^{κh}`.
+    """
+    small = jnp.abs(kappa) < 1e-12
+    safe = jnp.where(small, 1.0, kappa)
+    growth = jnp.where(small, h, jnp.expm1(safe * h) / safe)  # (e^{κh} − 1)/κ
+    x = (1 - v0) * growth
+    return jnp.where(small, -x, -jnp.log1p(safe * x) / safe)
+
+
+def _refuse_unsmooth(fn: Callable, center: Scalar) -> None:
+    """Refuses a function whose Taylor expansion at the centre is not what it does there."""
+    name = getattr(fn, "__name__", repr(fn))
+    where = f"`fn` = {name} at `center` = {float(center):g}"
+    try:
+        expansion = taylor_derivatives(fn, center)
+    except Exception as error:
+        raise TypeError(
+            f"`fn` must be a JAX function of one number; {name} could not be "
+            f"differentiated ({type(error).__name__}). Write it with `jax.numpy`."
+        ) from error
+    if any(np.shape(d) != () for d in expansion):
+        raise TypeError(
+            f"`fn` must return one number for one number; {name} returned an array of "
+            f"shape {np.shape(expansion[0])}. Write it elementwise."
+        )
+    _, d1, d2, d3 = map(float, expansion)
+    if not np.all(np.isfinite([d1, d2, d3])):
+        raise ValueError(
+            f"{where} must have three finite derivatives; got {d1:g}, {d2:g}, {d3:g}. "
+            "Choose another `center`."
+        )
+    if d1 == 0:
+        raise ValueError(
+            f"{where} must have a slope that is not 0: shaping divides by it. "
+            "Choose another `center`, e.g. where the function is increasing."
+        )
+    step = 1e-4 if center.dtype == jnp.float64 else 1e-2
+    for side in (-step, step):
+        _, slope, bend, _ = map(float, taylor_derivatives(fn, center + side))
+        kinked = abs(slope - (d1 + side * d2 + side**2 / 2 * d3)) > 0.1 * step * abs(d1)
+        scale = abs(d1) + abs(d2) + abs(d3)
+        if kinked or abs(bend - (d2 + side * d3)) > 0.1 * step * scale:
+            raise ValueError(
+                f"{where} must be smooth (three continuous derivatives); its derivatives "
+                f"jump there. For a kink use `ShapedReLU`, or choose another `center`."
+            )

@@ -1,0 +1,29 @@
+"""What a limit is: the covariance SDE of one architecture."""
+
+import diffrax
+import equinox as eqx
+
+from ..diffusions import AbstractDiffusion
+from ..drifts import AbstractDrift
+from ..terms import DriftTerm, NoiseTerm
+
+
+class AbstractLimit(eqx.Module):
+    """The covariance SDE `dV = b(V) dt + Σ(V)^{1/2} dB` of one architecture."""
+
+    drift: eqx.AbstractVar[AbstractDrift]
+    diffusion: eqx.AbstractVar[AbstractDiffusion]
+
+    def terms(self, path: diffrax.AbstractPath) -> diffrax.MultiTerm:
+        """The SDE as Diffrax terms, for a plain `diffrax.diffeqsolve`.
+
+        **Arguments:**
+
+        - `path`: Brownian motion of lower triangles, such as [`covsde.BrownianGrid`][].
+
+        **Returns:** a `diffrax.MultiTerm` of drift and noise, on states `(m, m)` or
+        `(num_paths, m, m)`. The equation is Itô's and its noise does not commute: use
+        `diffrax.Euler` or a solver of `covsde`. `diffrax.ItoMilstein` would converge to
+        the wrong law.
+        """
+        return diffrax.MultiTerm(DriftTerm(self.drift), NoiseTerm(self.diffusion, path))

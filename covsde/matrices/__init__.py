@@ -1,0 +1,47 @@
+"""Batched triangular and symmetric algebra: the only module that knows memory layout."""
+
+from ._algebra import (
+    SINGULAR_PIVOT,
+    cholesky,
+    congruence,
+    divide_right,
+    expm,
+    factorise,
+    gram,
+    lower_half,
+    multiply,
+    one_minus_correlation,
+    semidefinite_cholesky,
+    square,
+    whiten,
+)
+from ._layout import (
+    UNROLLED_MAX,
+    Lower,
+    Symmetric,
+    layout_shape,
+    materialise,
+    num_entries,
+)
+
+__all__ = [
+    "SINGULAR_PIVOT",
+    "UNROLLED_MAX",
+    "Lower",
+    "Symmetric",
+    "cholesky",
+    "congruence",
+    "divide_right",
+    "expm",
+    "factorise",
+    "gram",
+    "layout_shape",
+    "lower_half",
+    "materialise",
+    "multiply",
+    "num_entries",
+    "one_minus_correlation",
+    "semidefinite_cholesky",
+    "square",
+    "whiten",
+]

@@ -1,0 +1,136 @@
+"""The algebra of covariance factors, in whichever layout the matrices are stored."""
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from . import _blocked, _unrolled
+from ._layout import Lower, Symmetric
+
+# A pivot below this many machine epsilons (times m and the diagonal entry) is rounding.
+SINGULAR_PIVOT = 8.0
+
+# Degree-8 Taylor polynomial of exp in three products (Bader, Blanes, Casas 2019, eq. 15).
+_ROOT = 177**0.5
+_X3 = 2 / 3
+_X1 = _X3 * (1 + _ROOT) / 88
+_X2 = _X3 * (1 + _ROOT) / 352
+_X4 = (-271 + 29 * _ROOT) / (315 * _X3)
+_X5 = 11 * (-1 + _ROOT) / (1260 * _X3)
+_X6 = 11 * (-9 + _ROOT) / (5040 * _X3)
+_X7 = (89 - _ROOT) / (5040 * _X3**2)
+_Y2 = (857 - 58 * _ROOT) / 630
+
+
+def _kernels(a: Lower | Symmetric):
+    return _unrolled if a.packed else _blocked
+
+
+def multiply(a: Lower, b: Lower) -> Lower:
+    """`A B`."""
+    return Lower(_kernels(a).multiply(a.m, a.data, b.data), a.m)
+
+
+def divide_right(a: Lower, b: Lower) -> Lower:
+    """`A B⁻¹`."""
+    return Lower(_kernels(a).divide_right(a.m, a.data, b.data), a.m)
+
+
+def gram(factor: Lower) -> Symmetric:
+    """`V = L Lᵀ`."""
+    return Symmetric(_kernels(factor).gram(factor.m, factor.data), factor.m)
+
+
+def congruence(factor: Lower, s: Symmetric) -> Symmetric:
+    """`L S Lᵀ`."""
+    kernels = _kernels(factor)
+    return Symmetric(kernels.congruence(factor.m, factor.data, s.data), factor.m)
+
+
+def whiten(factor: Lower, s: Symmetric) -> Symmetric:
+    """`L⁻¹ S L⁻ᵀ`: what `S` is in the coordinates in which `V = L Lᵀ` is the identity."""
+    kernels = _kernels(factor)
+    return Symmetric(kernels.whiten(factor.m, factor.data, s.data), factor.m)
+
+
+def lower_half(s: Symmetric) -> Lower:
+    """`Φ(S)`, strictly lower part plus half the diagonal, so that `Φ + Φᵀ = S`."""
+    if s.packed:
+        return Lower(s.data, s.m).scale_diagonal(0.5)
+    return Lower(jnp.tril(s.data), s.m).scale_diagonal(0.5)
+
+
+def cholesky(s: Symmetric, *, floor: Array | float | None = None) -> Lower:
+    """Lower factor of positive-definite matrices.
+
+    Without `floor`, a matrix that is not positive definite gives NaN. With it, every
+    pivot is at least `floor` (a number): for matrices whose pivots are known to be
+    bounded below, it takes back what rounding took away.
+    """
+    if floor is None:
+        if not s.packed:
+            return Lower(_blocked.cholesky_lapack(s.data), s.m)
+        floor = -jnp.inf
+
+    def pivot(d, _):
+        root = jnp.sqrt(jnp.maximum(d, floor))
+        return root, 1 / root
+
+    return Lower(_kernels(s).cholesky(s.m, s.data, pivot), s.m)
+
+
+def semidefinite_cholesky(s: Symmetric) -> Lower:
+    """Lower factor of positive *semi*-definite matrices.
+
+    A pivot that is rounding (below `SINGULAR_PIVOT · m · eps` of its diagonal entry)
+    gives an exactly zero column: the factor then says that it is singular, and its
+    zero pivots stay zero under right multiplication.
+    """
+    tolerance = SINGULAR_PIVOT * s.m * float(jnp.finfo(s.dtype).eps)
+
+    def pivot(d, original):
+        zero = d <= tolerance * original
+        root = jnp.sqrt(jnp.where(zero, 1.0, d))
+        return jnp.where(zero, 0.0, root), jnp.where(zero, 0.0, 1 / root)
+
+    return Lower(_kernels(s).cholesky(s.m, s.data, pivot), s.m)
+
+
+def factorise(v: Array) -> Lower:
+    """Packed lower factor of dense positive semi-definite matrices `(*batch, m, m)`."""
+    return semidefinite_cholesky(Symmetric.from_dense(v))
+
+
+def _multiply_symmetric(a: Symmetric, b: Symmetric) -> Symmetric:
+    """`A B` of two that commute, so that the product is symmetric."""
+    return Symmetric(_kernels(a).multiply_symmetric(a.m, a.data, b.data), a.m)
+
+
+def square(s: Symmetric) -> Symmetric:
+    """`S²`."""
+    return _multiply_symmetric(s, s)
+
+
+def expm(s: Symmetric) -> Symmetric:
+    """`e^S` without eigendecomposition: a polynomial of `S/4`, squared twice.
+
+    A square of a symmetric matrix is positive semi-definite whatever was truncated, and
+    its gradient needs no distinct eigenvalues. The relative truncation error is below
+    1e-9 for `‖S‖ ≤ 1` and 1e-5 for `‖S‖ ≤ 3`.
+    """
+    x = s * 0.25
+    x2 = square(x)
+    x4 = _multiply_symmetric(x2, x * _X1 + x2 * _X2)
+    right = (x * _X5 + x2 * _X6 + x4 * _X7).add_diagonal(_X4)
+    x8 = _multiply_symmetric(x2 * _X3 + x4, right)
+    return square(square((x8 + x + x2 * _Y2).add_diagonal(1.0)))
+
+
+def one_minus_correlation(factor: Lower) -> Symmetric:
+    """`u^{ab} = 1 − ρ^{ab}` to full relative accuracy, from the rows of the factor.
+
+    With unit rows `l̂`, `u^{ab} = ½|l̂_a − l̂_b|²` (zero on the diagonal) subtracts what is
+    nearly equal before it is squared, so `u = 1e-25` keeps all its digits.
+    """
+    unit = factor.scale_rows(1 / jnp.sqrt(factor.squared_rows()))
+    u = _kernels(factor).one_minus_correlation(factor.m, unit.data)
+    return Symmetric(u, factor.m)

@@ -1,0 +1,82 @@
+"""Matrix kernels on whole matrices, paths first: `(*batch, m, m)`, by BLAS and LAPACK."""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jax import lax
+from jax.scipy.linalg import solve_triangular
+from jaxtyping import Array
+
+
+def _t(a):
+    return jnp.swapaxes(a, -1, -2)
+
+
+def multiply(m, a, b):
+    """Lower × lower."""
+    return a @ b
+
+
+def multiply_symmetric(m, a, b):
+    """Product of two commuting symmetric matrices (which is symmetric)."""
+    return a @ b
+
+
+def gram(m, a):
+    """Lower × its transpose."""
+    return a @ _t(a)
+
+
+def _symmetrise(s):
+    return 0.5 * (s + _t(s))
+
+
+def congruence(m, a, s):
+    """Lower × symmetric × transpose of lower."""
+    return _symmetrise(a @ s @ _t(a))
+
+
+def whiten(m, a, s):
+    """L⁻¹ S L⁻ᵀ by two triangular solves."""
+    y = solve_triangular(a, s, lower=True)
+    return _symmetrise(solve_triangular(a, _t(y), lower=True))
+
+
+def divide_right(m, a, b):
+    """A B⁻¹ for lower A and B."""
+    return jnp.tril(_t(solve_triangular(b, _t(a), trans=1, lower=True)))
+
+
+def cholesky(m, s, pivot: Callable[[Array, Array], tuple[Array, Array]]):
+    """Lower factor; `pivot(d, s_jj)` returns the root of pivot `d` and its inverse.
+
+    Column by column, so that a small or zero pivot can be treated: O(m) steps of one
+    matrix-vector product each.
+    """
+    original = jnp.diagonal(s, axis1=-2, axis2=-1)
+    rows = jnp.arange(m).reshape((1,) * (s.ndim - 2) + (m,))
+
+    def column(factor, j):
+        row = factor[..., j, :]
+        value = s[..., :, j] - jnp.sum(factor * row[..., None, :], axis=-1)
+        root, inverse = pivot(value[..., j], original[..., j])
+        below = jnp.where(rows > j, value * inverse[..., None], 0.0)
+        new = jnp.where(rows == j, root[..., None], below)
+        return factor.at[..., :, j].set(new), None
+
+    return lax.scan(column, jnp.zeros_like(s), jnp.arange(m))[0]
+
+
+def cholesky_lapack(s):
+    """Lower factor of positive-definite matrices; NaN where they are not."""
+    return jnp.linalg.cholesky(s, symmetrize_input=False)
+
+
+def one_minus_correlation(m, unit):
+    """½ |l̂_a − l̂_b|² from the unit rows l̂ of the factor, one column at a time."""
+
+    def column(total, values):
+        return total + 0.5 * (values[..., :, None] - values[..., None, :]) ** 2, None
+
+    columns = jnp.moveaxis(unit, -1, 0)
+    return lax.scan(column, jnp.zeros_like(unit), columns)[0]

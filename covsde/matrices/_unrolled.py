@@ -1,0 +1,133 @@
+"""Matrix kernels unrolled over the entries of packed triangles, paths last.
+
+A kernel takes and returns `(D, *batch)` arrays. Each line of arithmetic is over all paths.
+"""
+
+from collections.abc import Callable
+
+import jax.numpy as jnp
+from jaxtyping import Array
+
+from ._layout import entry_indices, materialise
+
+
+def _at(i: int, j: int) -> int:
+    return i * (i + 1) // 2 + j
+
+
+def _sym(a, i: int, j: int) -> Array:
+    return a[_at(max(i, j), min(i, j))]
+
+
+def _build(m: int, entry: Callable[[int, int], Array]) -> Array:
+    rows, columns = entry_indices(m)
+    pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+    return materialise(jnp.stack([entry(i, j) for i, j in pairs]))
+
+
+def _dot(terms) -> Array:
+    first, *rest = terms
+    for term in rest:
+        first = first + term
+    return first
+
+
+def multiply(m, a, b):
+    """Lower × lower."""
+    return _build(
+        m, lambda i, j: _dot(a[_at(i, k)] * b[_at(k, j)] for k in range(j, i + 1))
+    )
+
+
+def multiply_symmetric(m, a, b):
+    """Product of two commuting symmetric matrices (which is symmetric)."""
+    return _build(m, lambda i, j: _dot(_sym(a, i, k) * _sym(b, k, j) for k in range(m)))
+
+
+def gram(m, a):
+    """Lower × its transpose."""
+    return _build(
+        m, lambda i, j: _dot(a[_at(i, k)] * a[_at(j, k)] for k in range(j + 1))
+    )
+
+
+def congruence(m, a, s):
+    """Lower × symmetric × transpose of lower."""
+    # rows of (L S), kept whole: they are used in every entry of the product
+    left = materialise(
+        jnp.stack(
+            [
+                _dot(a[_at(i, k)] * _sym(s, k, j) for k in range(i + 1))
+                for i in range(m)
+                for j in range(i + 1)
+            ]
+        )
+    )
+    # (L S Lᵀ)_ij needs (L S)_il for l ≤ j ≤ i only
+    return _build(
+        m, lambda i, j: _dot(left[_at(i, k)] * a[_at(j, k)] for k in range(j + 1))
+    )
+
+
+def whiten(m, a, s):
+    """L⁻¹ S L⁻ᵀ by two triangular solves."""
+    # Y = L⁻¹ S has columns; the lower triangle of Z = Y L⁻ᵀ needs all of Y's lower part.
+    inverse = [1 / a[_at(i, i)] for i in range(m)]
+    y: dict[tuple[int, int], Array] = {}
+    for j in range(m):
+        for i in range(m):
+            value = _sym(s, i, j)
+            for k in range(i):
+                value = value - a[_at(i, k)] * y[k, j]
+            y[i, j] = value * inverse[i]
+    # Z Lᵀ = Y: Z_ij = (Y_ij − Σ_{k<j} Z_ik L_jk) / L_jj
+    full = materialise(jnp.stack([y[i, j] for i in range(m) for j in range(i + 1)]))
+    z: dict[tuple[int, int], Array] = {}
+    for i in range(m):
+        for j in range(i + 1):
+            value = full[_at(i, j)]
+            for k in range(j):
+                value = value - z[i, k] * a[_at(j, k)]
+            z[i, j] = value * inverse[j]
+    return _build(m, lambda i, j: z[i, j])
+
+
+def divide_right(m, a, b):
+    """A B⁻¹ for lower A and B."""
+    out: dict[tuple[int, int], Array] = {}
+    for i in range(m):
+        for j in reversed(range(i + 1)):
+            value = a[_at(i, j)]
+            for k in range(j + 1, i + 1):
+                value = value - out[i, k] * b[_at(k, j)]
+            out[i, j] = value / b[_at(j, j)]
+    return _build(m, lambda i, j: out[i, j])
+
+
+def cholesky(m, s, pivot: Callable[[Array, Array], tuple[Array, Array]]):
+    """Lower factor; `pivot(d, s_jj)` returns the root of pivot `d` and its inverse."""
+    out: dict[tuple[int, int], Array] = {}
+    for j in range(m):
+        d = s[_at(j, j)]
+        for k in range(j):
+            d = d - out[j, k] ** 2
+        out[j, j], inverse = pivot(d, s[_at(j, j)])
+        for i in range(j + 1, m):
+            value = s[_at(i, j)]
+            for k in range(j):
+                value = value - out[i, k] * out[j, k]
+            out[i, j] = value * inverse
+    return _build(m, lambda i, j: out[i, j])
+
+
+def one_minus_correlation(m, unit):
+    """½ |l̂_a − l̂_b|² from the unit rows l̂ of the factor."""
+
+    def entry(i: int, j: int) -> Array:
+        if i == j:
+            return jnp.zeros_like(unit[0])
+        below = _dot((unit[_at(i, k)] - unit[_at(j, k)]) ** 2 for k in range(j + 1))
+        beyond = _dot(unit[_at(i, k)] ** 2 for k in range(j + 1, i + 1))
+        return 0.5 * (below + beyond)
+
+    return _build(m, entry)

@@ -1,0 +1,19 @@
+"""Diffrax solvers for covariance SDEs, one scheme a file."""
+
+from ._base import AbstractFactorSolver
+from .factor_euler import FactorEuler
+from .geodesic import GeodesicStrang
+from .palindromic import PalindromicStrang
+from .projected import ProjectedEuler
+from .stopped import Stopped
+from .wishart import WishartEuler
+
+__all__ = [
+    "AbstractFactorSolver",
+    "FactorEuler",
+    "GeodesicStrang",
+    "PalindromicStrang",
+    "ProjectedEuler",
+    "Stopped",
+    "WishartEuler",
+]

@@ -1,0 +1,83 @@
+"""What solvers on the factor share: `V = L Lᵀ` moves by right multiplication of `L`."""
+
+import abc
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import diffrax
+import jax.numpy as jnp
+from jaxtyping import Scalar
+
+from ..diffusions import AbstractNoise, CongruenceNoise
+from ..limits import AbstractLimit
+from ..matrices import Lower, Symmetric, factorise, gram, semidefinite_cholesky
+from ..terms import like
+
+
+class AbstractFactorSolver(diffrax.AbstractItoSolver):
+    """A scheme that keeps `V` positive definite because its state is a factor of it.
+
+    The state `y` may be the factor itself (`covsde.matrices.Lower`), or `V` as a dense or
+    packed matrix: then the factor is carried along as the solver's state.
+    """
+
+    term_structure: ClassVar = diffrax.MultiTerm[
+        tuple[diffrax.AbstractTerm, diffrax.AbstractTerm]
+    ]
+    interpolation_cls: ClassVar[Callable] = diffrax.LocalLinearInterpolation
+    weak_order: ClassVar[int]
+    # Brownian increments asked for in one step: the grid must be that much finer.
+    cells_per_step: ClassVar[int] = 1
+    accepts_singular: ClassVar[bool] = True
+
+    @abc.abstractmethod
+    def advance(self, terms, t0: Scalar, t1: Scalar, factor: Lower, args: Any) -> Lower:
+        """One step: the factor at `t1` from the factor at `t0`."""
+
+    @abc.abstractmethod
+    def max_step(self, limit: AbstractLimit, m: int) -> float:
+        """Longest step for which the scheme is proven to work."""
+
+    def order(self, terms):
+        return self.weak_order
+
+    def strong_order(self, terms):
+        return 0.5
+
+    def init(self, terms, t0, t1, y0, args):
+        if isinstance(y0, Lower):
+            return None
+        if isinstance(y0, Symmetric):
+            return semidefinite_cholesky(y0)
+        return factorise(y0)
+
+    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+        del made_jump
+        on_factor = isinstance(y0, Lower)
+        factor = self.advance(terms, t0, t1, y0 if on_factor else solver_state, args)
+        y1 = factor if on_factor else like(gram(factor), y0)
+        solver_state = None if on_factor else factor
+        dense_info = dict(y0=y0, y1=y1)
+        return y1, None, dense_info, solver_state, diffrax.RESULTS.successful
+
+    def func(self, terms, t0, y0, args):
+        return terms.vf(t0, y0, args)
+
+
+def congruence_gain(solver: diffrax.AbstractSolver, noise: AbstractNoise) -> Scalar:
+    """The Γ of a noise `√Γ F dS Fᵀ`; refuses any other noise."""
+    if not isinstance(noise, CongruenceNoise):
+        raise TypeError(
+            f"`solver`: {type(solver).__name__} steps the noise √Γ F dS Fᵀ of "
+            f"`CongruenceDiffusion`; got {type(noise).__name__}. Use `FactorEuler`, or "
+            "`diffrax.Euler` on V."
+        )
+    return noise.gain.astype(noise.factor.dtype)
+
+
+def row_numbers(factor: Lower):
+    """`1, …, m` as a row vector of the factor's layout."""
+    numbers = jnp.arange(1, factor.m + 1, dtype=factor.dtype)
+    ones = jnp.ones_like(factor.diagonal())
+    axis = factor.row_axis() % ones.ndim
+    return ones * numbers.reshape([-1 if i == axis else 1 for i in range(ones.ndim)])

@@ -1,0 +1,64 @@
+"""The baseline: Euler–Maruyama on V, pushed back onto the cone and counted."""
+
+from collections.abc import Callable
+from typing import ClassVar
+
+import diffrax
+import jax.numpy as jnp
+from jax import lax
+
+from ..matrices import cholesky, semidefinite_cholesky
+from ..terms import as_symmetric, like
+
+
+class ProjectedEuler(diffrax.AbstractItoSolver):
+    """Weak order 1, for comparison: `V + h b + F ΔS Fᵀ` with negative eigenvalues cut.
+
+    Its solver state counts, per path, the steps that left the cone and were projected.
+    """
+
+    term_structure: ClassVar = diffrax.MultiTerm[
+        tuple[diffrax.AbstractTerm, diffrax.AbstractTerm]
+    ]
+    interpolation_cls: ClassVar[Callable] = diffrax.LocalLinearInterpolation
+    weak_order: ClassVar[int] = 1
+    cells_per_step: ClassVar[int] = 1
+    accepts_singular: ClassVar[bool] = True
+
+    def max_step(self, limit, m):
+        return jnp.inf
+
+    def order(self, terms):
+        return self.weak_order
+
+    def strong_order(self, terms):
+        return 0.5
+
+    def init(self, terms, t0, t1, y0, args):
+        return jnp.zeros(as_symmetric(y0).batch, jnp.int32)
+
+    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+        del made_jump
+        v = as_symmetric(y0)
+        drift, noise = terms.vf(t0, semidefinite_cholesky(v), args)
+        _, increment = terms.contr(t0, t1)
+        euler = v + drift.velocity(t0, v) * (t1 - t0) + noise.apply(increment)
+        left = ~jnp.all(cholesky(euler).diagonal() > 0, axis=euler.row_axis())
+        projected = lax.cond(
+            jnp.any(left),
+            lambda: euler.map_dense(_project).where(left, euler),
+            lambda: euler,
+        )
+        y1 = like(projected, y0)
+        dense_info = dict(y0=y0, y1=y1)
+        counts = solver_state + left.astype(jnp.int32)
+        return y1, None, dense_info, counts, diffrax.RESULTS.successful
+
+    def func(self, terms, t0, y0, args):
+        return terms.vf(t0, y0, args)
+
+
+def _project(v):
+    """The nearest positive semi-definite matrix."""
+    values, vectors = jnp.linalg.eigh(v)
+    return (vectors * jnp.maximum(values, 0.0)[None]) @ vectors.T

@@ -1,0 +1,67 @@
+"""Stopping each path by itself: above a level, or when it explodes."""
+
+from collections.abc import Callable
+from typing import Any, ClassVar
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Scalar
+
+from ..matrices import Lower, Symmetric
+
+
+class StoppedState(eqx.Module):
+    """The inner solver's state, and the time at which each path was stopped."""
+
+    inner: Any
+    stopped_at: Float[Array, " num_paths"]
+
+
+class Stopped(diffrax.AbstractItoSolver):
+    """Runs another solver and freezes a path once `tr V/m` exceeds a level.
+
+    A path that exceeds `level` is kept at its first state above it; one that is no longer
+    finite at its last finite state. Either way its time is recorded and the other paths
+    go on.
+    """
+
+    solver: diffrax.AbstractSolver
+    level: Scalar
+    term_structure: ClassVar = diffrax.AbstractTerm
+    interpolation_cls: ClassVar[Callable] = diffrax.LocalLinearInterpolation
+
+    def order(self, terms):
+        return self.solver.order(terms)
+
+    def strong_order(self, terms):
+        return self.solver.strong_order(terms)
+
+    def init(self, terms, t0, t1, y0, args):
+        inner = self.solver.init(terms, t0, t1, y0, args)
+        return StoppedState(inner, jnp.full(y0.batch, jnp.inf, y0.dtype))
+
+    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+        inner, stopped_at = solver_state.inner, solver_state.stopped_at
+        y1, _, _, inner1, result = self.solver.step(
+            terms, t0, t1, y0, args, inner, made_jump
+        )
+        size = mean_variance(y1)
+        alive = jnp.isinf(stopped_at)
+        moves = alive & jnp.isfinite(size)
+        y1 = y1.where(moves, y0)
+        inner = jax.tree.map(lambda new, old: jnp.where(moves, new, old), inner1, inner)
+        stops = alive & ~(size <= self.level)
+        stopped_at = jnp.where(stops, jnp.asarray(t1, y0.dtype), stopped_at)
+        state = StoppedState(inner, stopped_at)
+        return y1, None, dict(y0=y0, y1=y1), state, result
+
+    def func(self, terms, t0, y0, args):
+        return self.solver.func(terms, t0, y0, args)
+
+
+def mean_variance(y: Lower | Symmetric) -> Array:
+    """`tr V/m`, one per path."""
+    diagonal = y.squared_rows() if isinstance(y, Lower) else y.diagonal()
+    return jnp.sum(diagonal, axis=y.row_axis()) / y.m

@@ -1,0 +1,63 @@
+"""The Wishart step: a layer of a finite linear network of width 1/h."""
+
+from typing import ClassVar
+
+import jax.numpy as jnp
+from jax.scipy.special import gammainc, gammaincc, gammaln, ndtr
+
+from ..matrices import Lower, multiply
+from ._base import AbstractFactorSolver, congruence_gain, row_numbers
+from .geodesic import _gain
+
+
+class WishartEuler(AbstractFactorSolver):
+    """Weak order 1: `L ← L chol(Wishart_m(I, 1/h) h)`, positive definite.
+
+    Without drift, a step of length `h` *is* a layer of a linear network of width
+    `n = 1/h`. The Wishart factor is Bartlett's: normals below the diagonal, on it the
+    roots of χ² variables with `n, n−1, …` degrees of freedom, each the monotone image of
+    the Brownian increment. A full drift flow stands before it. Needs `Γ h < 1/(m−1)`.
+    """
+
+    weak_order: ClassVar[int] = 1
+
+    def max_step(self, limit, m):
+        bartlett = 1 / (_gain(limit) * (m - 1)) if m > 1 else jnp.inf
+        return min(bartlett, float(limit.drift.max_step))
+
+    def advance(self, terms, t0, t1, factor, args):
+        drift, noise = terms.vf(t0, factor, args)
+        _, increment = terms.contr(t0, t1)
+        gain = congruence_gain(self, noise)
+        h = t1 - t0
+        factor = drift.flow(t0, h, factor)
+        return multiply(factor, bartlett(increment * (1 / jnp.sqrt(h)), gain * h))
+
+
+def bartlett(normals: Lower, t) -> Lower:
+    """`chol(Wishart_m(I, 1/t) t)` from standard normals."""
+    freedom = 1 / t + 1 - row_numbers(normals)
+    chi = jnp.sqrt(chi_square(normals.diagonal(), freedom) * t)
+    return (normals.strict() * jnp.sqrt(t)).add_diagonal(chi)
+
+
+def chi_square(z, freedom):
+    """The χ² quantile at the probability of a standard normal `z`, elementwise.
+
+    Halley's iteration on the regularised incomplete gamma function, from the
+    Wilson–Hilferty approximation; the nearer tail is used, so both are accurate.
+    """
+    a = freedom / 2
+    lower = z < 0
+    tail = ndtr(-jnp.abs(z))
+    cube = 1 - 1 / (9 * a) + z / (3 * jnp.sqrt(a))
+    # far in the lower tail of few degrees of freedom: P(a, x) ≈ x^a / Γ(a+1)
+    power = jnp.exp((jnp.log(ndtr(z)) + gammaln(a + 1)) / a)
+    x = jnp.where((a < 2) & lower, power, a * jnp.maximum(cube, 0.1) ** 3)
+    for _ in range(6):
+        density = jnp.exp((a - 1) * jnp.log(x) - x - gammaln(a))
+        excess = jnp.where(lower, gammainc(a, x) - tail, tail - gammaincc(a, x))
+        newton = excess / density
+        bend = jnp.clip(newton * ((a - 1) / x - 1), -1.0, 1.0)
+        x = jnp.maximum(x - newton / (1 - 0.5 * bend), 0.1 * x)
+    return 2 * x

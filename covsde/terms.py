@@ -1,0 +1,104 @@
+"""Drift and diffusion as Diffrax terms, on `V` itself or for solvers on its factor.
+
+The state `y` may be dense covariances, `(m, m)` or `(num_paths, m, m)`, or packed ones
+(`covsde.matrices.Symmetric`): then these are ordinary terms for any Itô solver. Solvers
+that move the factor call `vf` with a `Lower` and are handed what they need at it.
+"""
+
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jaxtyping import Array, Scalar
+
+from .diffusions import AbstractDiffusion, AbstractNoise
+from .drifts import AbstractDrift
+from .matrices import Lower, Symmetric, cholesky
+
+
+def as_symmetric(y: Array | Symmetric) -> Symmetric:
+    """Packs a state given as dense covariances."""
+    return y if isinstance(y, Symmetric) else Symmetric.from_dense(y)
+
+
+def like(result: Symmetric, y: Array | Symmetric) -> Array | Symmetric:
+    """Gives a result the form of the state `y`."""
+    return result if isinstance(y, Symmetric) else result.to_dense()
+
+
+class DriftOnFactor(eqx.Module):
+    """A drift, bound to its arguments, as a solver on the factor uses it."""
+
+    drift: AbstractDrift
+    args: Any
+
+    def flow(self, t: Scalar, h: Scalar, factor: Lower) -> Lower:
+        """Moves the factor of `V` by the drift from `t` to `t + h`."""
+        return self.drift.flow(t, h, factor, self.args)
+
+    def velocity(self, t: Scalar, v: Symmetric) -> Symmetric:
+        """`b(t, V)`."""
+        return self.drift.batched(t, v, self.args)
+
+
+class Elapsed(eqx.Module):
+    """The control of a drift: a stretch of time.
+
+    Not a plain number, so that Diffrax itself refuses solvers that are written for
+    commutative noise (`ItoMilstein`) or for Stratonovich terms (`EulerHeun`).
+    """
+
+    dt: Scalar
+
+
+class DriftTerm(diffrax.AbstractTerm):
+    """`b(t, V) dt`."""
+
+    drift: AbstractDrift
+
+    def vf(self, t, y, args):
+        """`b(t, V)` in the form of `y`; for a factor, the drift bound to `args`."""
+        if isinstance(y, Lower):
+            return DriftOnFactor(self.drift, args)
+        return like(self.drift.batched(t, as_symmetric(y), args), y)
+
+    def contr(self, t0, t1, **kwargs):
+        """`dt`."""
+        return Elapsed(jnp.asarray(t1 - t0))
+
+    def prod(self, vf, control):
+        """`b dt`."""
+        return jax.tree.map(lambda b: control.dt.astype(b.dtype) * b, vf)
+
+
+class NoiseOnMatrix(eqx.Module):
+    """A noise operator whose result takes the form of the state."""
+
+    noise: AbstractNoise
+    dense: bool = eqx.field(static=True)
+
+
+class NoiseTerm(diffrax.AbstractTerm):
+    """`Σ(V)^{1/2} dB`, in operator form."""
+
+    diffusion: AbstractDiffusion
+    path: diffrax.AbstractPath
+
+    def vf(self, t, y, args):
+        """The noise operator at `V`, or at a factor of it."""
+        if isinstance(y, Lower):
+            return self.diffusion.at(t, y, args)
+        factor = cholesky(as_symmetric(y))
+        dense = not isinstance(y, Symmetric)
+        return NoiseOnMatrix(self.diffusion.at(t, factor, args), dense)
+
+    def contr(self, t0, t1, **kwargs):
+        """The Brownian increment."""
+        return self.path.evaluate(t0, t1, **kwargs)
+
+    def prod(self, vf, control):
+        """`Σ(V)^{1/2} dB`."""
+        result = vf.noise.apply(control)
+        return result.to_dense() if vf.dense else result
