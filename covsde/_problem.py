@@ -90,9 +90,7 @@ def check_level(stop_above, v0) -> float:
     if stop_above is None:
         return np.inf
     way_out = "It stops a path once tr V/m exceeds it; None never stops one."
-    message = (
-        f"`stop_above` must be a positive number; got {found(stop_above)}. {way_out}"
-    )
+    message = f"`stop_above` must be a positive number; got {found(stop_above)}. {way_out}"
     if isinstance(stop_above, bool | str) or np.ndim(stop_above) > 0:
         raise TypeError(message)
     level = float(stop_above)
@@ -115,9 +113,7 @@ def check_key(key) -> jax.Array:
         raise TypeError(f"`key` must be a JAX random key; got {found(key)}. {way_out}")
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         if key.shape != (2,) or key.dtype != jnp.uint32:
-            raise TypeError(
-                f"`key` must be a JAX random key; got {found(key)}. {way_out}"
-            )
+            raise TypeError(f"`key` must be a JAX random key; got {found(key)}. {way_out}")
         key = jax.random.wrap_key_data(jnp.asarray(key), impl="threefry2x32")
     if key.shape != ():
         raise ValueError(

@@ -117,9 +117,7 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         paths = None
         if self.num_paths is not None:
             paths = self.first_path + jnp.arange(self.num_paths, dtype=jnp.uint32)
-        z = standard_normals(
-            jax.random.fold_in(self.key, index), self.m, paths, self.dtype
-        )
+        z = standard_normals(jax.random.fold_in(self.key, index), self.m, paths, self.dtype)
         return z * jnp.sqrt(self.ts[index + 1] - self.ts[index])
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False) -> Lower:

@@ -51,11 +51,13 @@ def where_singular(
     Whitening divides by the pivots, so a singular `V` (duplicate inputs, rank-deficient
     starts) needs a flow in `V` itself; it runs only when some path needs it.
     """
+    if factor.invertible:
+        return regular_flow(factor)
     singular = factor.is_singular()
     harmless = Lower.identity(factor.m, factor.batch, factor.dtype)
     regular = regular_flow(harmless.where(singular, factor))
     return lax.cond(
         jnp.any(singular),
-        lambda: singular_flow(factor).where(singular, regular),
-        lambda: regular,
+        lambda: singular_flow(factor).where(singular, regular).as_invertible(False),
+        lambda: regular.as_invertible(False),
     )

@@ -71,7 +71,7 @@ def solve(
     )
     solver = GeodesicStrang() if solver is None else check_solver(solver)
     m = problem.v0.shape[-1]
-    check_singular(problem.v0, limit, solver)
+    regular = check_singular(problem.v0, limit, solver)
     dt0 = default_step(solver, limit, m) if dt0 is None else check_time("dt0", dt0)
     dt0 = min(dt0, problem.t1)
     check_step(dt0, solver, limit, m)
@@ -87,6 +87,7 @@ def solve(
         jnp.asarray(problem.level, dtype),
         problem.key,
         problem.num_paths,
+        regular,
     )
     return Solution(
         ts=jnp.asarray(problem.save_times, dtype),
@@ -101,14 +102,17 @@ def solve(
 
 
 @eqx.filter_jit
-def _simulate(limit, solver, v0, steps, save_times, level, key, num_paths):
+def _simulate(limit, solver, v0, steps, save_times, level, key, num_paths, regular):
     dtype, m = v0.dtype, v0.shape[-1]
     limit = jax.tree.map(lambda x: x.astype(dtype) if eqx.is_array(x) else x, limit)
     cells = refine(steps, getattr(solver, "cells_per_step", 1))
     path = BrownianGrid(cells, m, key=key, num_paths=num_paths, dtype=dtype)
     v0 = jnp.broadcast_to(v0, (num_paths, m, m))
     on_factor = isinstance(solver, AbstractFactorSolver)
-    start = factorise(v0) if on_factor else Symmetric.from_dense(v0)
+    if on_factor:
+        start = factorise(v0).as_invertible(regular)
+    else:
+        start = Symmetric.from_dense(v0)
     solved = diffrax.diffeqsolve(
         limit.terms(path),
         Stopped(solver, level),
@@ -210,21 +214,22 @@ def check_solver(solver) -> diffrax.AbstractSolver:
     return solver
 
 
-def check_singular(v0: Array, limit: AbstractLimit, solver) -> None:
-    """Refuses a singular start where the solver or the drift's flow divides by pivots."""
+def check_singular(v0: Array, limit: AbstractLimit, solver) -> bool:
+    """Whether `v0` is known to be regular; refuses a singular one that no flow accepts."""
+    if not is_concrete(v0):
+        return False
+    if not bool(jnp.any(factorise(v0).is_singular())):
+        return True
     drift_accepts = limit.drift.accepts_singular
-    solver_accepts = getattr(solver, "accepts_singular", False)
-    if (drift_accepts and solver_accepts) or not is_concrete(v0):
-        return
-    if bool(jnp.any(factorise(v0).is_singular())):
-        culprit = (
-            f"the solver {type(solver).__name__} needs"
-            if drift_accepts
-            else f"the flow of {type(limit.drift).__name__} needs"
-        )
-        raise ValueError(
-            f"`v0` must be positive definite here: {culprit} an invertible start; got a "
-            "singular one (duplicate inputs, or more inputs than features). Remove "
-            "redundant inputs, use `GeodesicStrang()`, or give the drift a `flow` of its "
-            "own."
-        )
+    if drift_accepts and getattr(solver, "accepts_singular", False):
+        return False
+    culprit = (
+        f"the solver {type(solver).__name__} needs"
+        if drift_accepts
+        else f"the flow of {type(limit.drift).__name__} needs"
+    )
+    raise ValueError(
+        f"`v0` must be positive definite here: {culprit} an invertible start; got a "
+        "singular one (duplicate inputs, or more inputs than features). Remove redundant "
+        "inputs, use `GeodesicStrang()`, or give the drift a `flow` of its own."
+    )

@@ -65,7 +65,7 @@ def nu(u: Float[Array, "..."]) -> Float[Array, "..."]:
 @nu.defjvp
 def _nu_jvp(primals, tangents):
     (u,), (du,) = primals, tangents
-    theta = 2 * jnp.arcsin(jnp.sqrt(jnp.clip(u / 2, 0.0, 1.0)))
+    theta = 2 * jnp.arctan2(jnp.sqrt(jnp.maximum(u, 0.0)), jnp.sqrt(jnp.maximum(2 - u, 0.0)))
     return nu(u), theta * du
 
 
@@ -143,7 +143,7 @@ class ShapedReLU(AbstractActivation):
         """
         rows = jnp.sqrt(factor.squared_rows())
         tau = jnp.minimum(h * self.rate, 1.0)
-        correlations = factor.scale_rows(1 / rows)
+        correlations = factor.scale_rows(1 / rows).kept()
         moved = where_singular(
             correlations,
             lambda unit: self._singular_flow(unit, h),
@@ -153,7 +153,7 @@ class ShapedReLU(AbstractActivation):
         return moved.scale_rows(rows / jnp.sqrt(moved.squared_rows()))
 
     def _velocity(self, u: Symmetric) -> Symmetric:
-        return Symmetric(self.strength * nu(u.data), u.m)
+        return Symmetric(self.strength * nu(u.data), u.m).kept()
 
     def _regular_flow(self, unit: Lower, h, tau) -> Lower:
         y0 = whiten(unit, self._velocity(one_minus_correlation(unit))) * h

@@ -26,13 +26,13 @@ def _kernels(a: Lower | Symmetric):
 
 
 def multiply(a: Lower, b: Lower) -> Lower:
-    """`A B`."""
-    return Lower(_kernels(a).multiply(a.m, a.data, b.data), a.m)
+    """`A B`; it is invertible if `A` is, `B` being taken to be."""
+    return Lower(_kernels(a).multiply(a.m, a.data, b.data), a.m, a.invertible)
 
 
 def divide_right(a: Lower, b: Lower) -> Lower:
     """`A B⁻¹`."""
-    return Lower(_kernels(a).divide_right(a.m, a.data, b.data), a.m)
+    return Lower(_kernels(a).divide_right(a.m, a.data, b.data), a.m, a.invertible)
 
 
 def gram(factor: Lower) -> Symmetric:
@@ -54,9 +54,8 @@ def whiten(factor: Lower, s: Symmetric) -> Symmetric:
 
 def lower_half(s: Symmetric) -> Lower:
     """`Φ(S)`, strictly lower part plus half the diagonal, so that `Φ + Φᵀ = S`."""
-    if s.packed:
-        return Lower(s.data, s.m).scale_diagonal(0.5)
-    return Lower(jnp.tril(s.data), s.m).scale_diagonal(0.5)
+    below = s.data if s.packed else jnp.tril(s.data)
+    return Lower(below, s.m).scale_diagonal(0.5)
 
 
 def cholesky(s: Symmetric, *, floor: Array | float | None = None) -> Lower:
@@ -68,14 +67,14 @@ def cholesky(s: Symmetric, *, floor: Array | float | None = None) -> Lower:
     """
     if floor is None:
         if not s.packed:
-            return Lower(_blocked.cholesky_lapack(s.data), s.m)
+            return Lower(_blocked.cholesky_lapack(s.data), s.m, True)
         floor = -jnp.inf
 
     def pivot(d, _):
         root = jnp.sqrt(jnp.maximum(d, floor))
         return root, 1 / root
 
-    return Lower(_kernels(s).cholesky(s.m, s.data, pivot), s.m)
+    return Lower(_kernels(s).cholesky(s.m, s.data, pivot), s.m, True)
 
 
 def semidefinite_cholesky(s: Symmetric) -> Lower:
@@ -117,12 +116,12 @@ def expm(s: Symmetric) -> Symmetric:
     its gradient needs no distinct eigenvalues. The relative truncation error is below
     1e-9 for `‖S‖ ≤ 1` and 1e-5 for `‖S‖ ≤ 3`.
     """
-    x = s * 0.25
+    x = (s * 0.25).kept()
     x2 = square(x)
-    x4 = _multiply_symmetric(x2, x * _X1 + x2 * _X2)
+    x4 = _multiply_symmetric(x2, (x * _X1 + x2 * _X2).kept())
     right = (x * _X5 + x2 * _X6 + x4 * _X7).add_diagonal(_X4)
-    x8 = _multiply_symmetric(x2 * _X3 + x4, right)
-    return square(square((x8 + x + x2 * _Y2).add_diagonal(1.0)))
+    x8 = _multiply_symmetric((x2 * _X3 + x4).kept(), right.kept())
+    return square(square((x8 + x + x2 * _Y2).add_diagonal(1.0).kept()))
 
 
 def one_minus_correlation(factor: Lower) -> Symmetric:
@@ -131,6 +130,6 @@ def one_minus_correlation(factor: Lower) -> Symmetric:
     With unit rows `l̂`, `u^{ab} = ½|l̂_a − l̂_b|²` (zero on the diagonal) subtracts what is
     nearly equal before it is squared, so `u = 1e-25` keeps all its digits.
     """
-    unit = factor.scale_rows(1 / jnp.sqrt(factor.squared_rows()))
+    unit = factor.scale_rows(1 / jnp.sqrt(factor.squared_rows())).kept()
     u = _kernels(factor).one_minus_correlation(factor.m, unit.data)
     return Symmetric(u, factor.m)

@@ -8,6 +8,8 @@ first, `(*batch, m, m)`, for LAPACK. `benchmarks/crossover.py` measures where th
 
 from __future__ import annotations
 
+import dataclasses
+import itertools
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -50,6 +52,11 @@ def materialise(x: Array) -> Array:
     return x / one
 
 
+def _take(x: Array, index: np.ndarray) -> Array:
+    """`x[index]` by slices, which XLA fuses (a gather it does not)."""
+    return jnp.stack([x[i] for i in index.tolist()])
+
+
 class _Triangle(eqx.Module):
     """A batch of m×m matrices determined by their lower triangle."""
 
@@ -69,6 +76,10 @@ class _Triangle(eqx.Module):
     def dtype(self):
         return self.data.dtype
 
+    def kept(self: _T) -> _T:
+        """These matrices, computed once and kept: for entries that a product reads often."""
+        return self._with(materialise(self.data)) if self.packed else self
+
     # Elementwise algebra. `other` is of the same kind, or a number, or one per path.
 
     def _aligned(self, other) -> Array | float:
@@ -79,7 +90,7 @@ class _Triangle(eqx.Module):
         return other[None] if self.packed else other[..., None, None]
 
     def _with(self: _T, data: Array) -> _T:
-        return type(self)(data, self.m)
+        return dataclasses.replace(self, data=data)
 
     def __add__(self: _T, other: _T) -> _T:
         return self._with(self.data + other.data)
@@ -94,15 +105,13 @@ class _Triangle(eqx.Module):
 
     def where(self: _T, condition: Array, otherwise: _T) -> _T:
         """This matrix for the paths where `condition` (batch) holds, else the other."""
-        return self._with(
-            jnp.where(self._aligned(condition), self.data, otherwise.data)
-        )
+        return self._with(jnp.where(self._aligned(condition), self.data, otherwise.data))
 
     def diagonal(self) -> Array:
         """Diagonal entries: a *row vector* per path, `(m, *batch)` or `(*batch, m)`."""
         if self.packed:
             rows, columns = entry_indices(self.m)
-            return self.data[np.flatnonzero(rows == columns)]
+            return _take(self.data, np.flatnonzero(rows == columns))
         return jnp.diagonal(self.data, axis1=-2, axis2=-1)
 
     def row_axis(self) -> int:
@@ -113,11 +122,33 @@ class _Triangle(eqx.Module):
         """Trace, one per path: `batch`."""
         return jnp.sum(self.diagonal(), axis=self.row_axis())
 
+    def by_row(self, rows: Array) -> Array:
+        """A row vector spread over the entries `(a, b)` by their row `a`."""
+        return _take(rows, entry_indices(self.m)[0]) if self.packed else rows[..., :, None]
+
+    def by_column(self, rows: Array) -> Array:
+        """A row vector spread over the entries `(a, b)` by their column `b`."""
+        return _take(rows, entry_indices(self.m)[1]) if self.packed else rows[..., None, :]
+
+    def weights(self, on: float, off: float) -> Array:
+        """A constant for every entry: `on` on the diagonal, `off` elsewhere."""
+        ones = (1,) * len(self.batch)
+        if self.packed:
+            rows, columns = entry_indices(self.m)
+            weights = np.where(rows == columns, on, off).reshape(-1, *ones)
+        else:
+            weights = np.where(np.eye(self.m), on, off).reshape(*ones, self.m, self.m)
+        return jnp.asarray(weights, self.dtype)
+
+    def scale_diagonal(self: _T, number: float) -> _T:
+        """These matrices with their diagonal entries multiplied by `number`."""
+        return self._with(self.data * self.weights(number, 1.0))
+
     def add_diagonal(self: _T, rows: Array | float) -> _T:
         """Adds a row vector, or one number, to the diagonal."""
-        return self + type(self).from_diagonal(
-            jnp.broadcast_to(rows, jnp.shape(self.diagonal())), self.m
-        )
+        if jnp.ndim(rows) > 0:
+            rows = self.by_row(rows)
+        return self._with(self.data + self.weights(1.0, 0.0) * rows)
 
     @classmethod
     def from_diagonal(cls: type[_T], rows: Array, m: int) -> _T:
@@ -160,23 +191,17 @@ class Symmetric(_Triangle):
         index[rows, columns] = index[columns, rows] = np.arange(len(rows))
         return jnp.moveaxis(self.data[index], (0, 1), (-2, -1))
 
-    def pairwise(self, fn: Callable[..., Array], *others: Symmetric) -> Symmetric:
-        """Entries `fn(v_aa, v_bb, v_ab, *others_ab)`, elementwise over all pairs."""
+    def pairwise(self, fn: Callable[[Array, Array, Array], Array]) -> Symmetric:
+        """Entries `fn(v_aa, v_bb, v_ab)`, elementwise over all pairs."""
         diagonal = self.diagonal()
-        if self.packed:
-            rows, columns = entry_indices(self.m)
-            v_aa, v_bb = diagonal[rows], diagonal[columns]
-        else:
-            v_aa, v_bb = diagonal[..., :, None], diagonal[..., None, :]
-            v_aa, v_bb = jnp.broadcast_arrays(v_aa, v_bb)
-        return Symmetric(fn(v_aa, v_bb, self.data, *(o.data for o in others)), self.m)
+        v_aa, v_bb, v_ab = jnp.broadcast_arrays(
+            self.by_row(diagonal), self.by_column(diagonal), self.data
+        )
+        return Symmetric(fn(v_aa, v_bb, v_ab), self.m)
 
     def scale(self, rows: Array) -> Symmetric:
         """`diag(rows) S diag(rows)`."""
-        if self.packed:
-            i, j = entry_indices(self.m)
-            return Symmetric(self.data * (rows[i] * rows[j]), self.m)
-        return Symmetric(self.data * (rows[..., :, None] * rows[..., None, :]), self.m)
+        return self._with(self.data * (self.by_row(rows) * self.by_column(rows)))
 
     def map_dense(self, fn: Callable[[Array], Array]) -> Symmetric:
         """Applies a function of *one* dense m×m matrix to every matrix of the batch."""
@@ -186,7 +211,17 @@ class Symmetric(_Triangle):
 
 
 class Lower(_Triangle):
-    """A batch of lower-triangular m×m matrices; a factor `L` of `V = L Lᵀ`."""
+    """A batch of lower-triangular m×m matrices; a factor `L` of `V = L Lᵀ`.
+
+    `invertible` says that no pivot can be zero, so that flows need no second way; right
+    multiplication preserves it.
+    """
+
+    invertible: bool = eqx.field(static=True, default=False)
+
+    def as_invertible(self, invertible: bool = True) -> Lower:
+        """The same matrices, known (or not) to have no zero pivot."""
+        return Lower(self.data, self.m, invertible)
 
     @classmethod
     def from_dense(cls, factor: Float[Array, "*batch m m"]) -> Lower:
@@ -208,30 +243,15 @@ class Lower(_Triangle):
 
     def scale_rows(self, rows: Array) -> Lower:
         """`diag(rows) L`."""
-        if self.packed:
-            return Lower(self.data * rows[entry_indices(self.m)[0]], self.m)
-        return Lower(self.data * rows[..., :, None], self.m)
+        return self._with(self.data * self.by_row(rows))
 
     def scale_columns(self, rows: Array) -> Lower:
         """`L diag(rows)`."""
-        if self.packed:
-            return Lower(self.data * rows[entry_indices(self.m)[1]], self.m)
-        return Lower(self.data * rows[..., None, :], self.m)
+        return self._with(self.data * self.by_column(rows))
 
     def strict(self) -> Lower:
         """The part strictly below the diagonal."""
         return self.scale_diagonal(0.0)
-
-    def scale_diagonal(self, number: float) -> Lower:
-        """`L` with its diagonal entries multiplied by `number`."""
-        if self.packed:
-            rows, columns = entry_indices(self.m)
-            weights = np.where(rows == columns, number, 1.0)
-            weights = weights.reshape(-1, *(1,) * len(self.batch))
-        else:
-            weights = np.where(np.eye(self.m), number, np.tri(self.m))
-            weights = weights.reshape(*(1,) * len(self.batch), self.m, self.m)
-        return Lower(self.data * jnp.asarray(weights, self.dtype), self.m)
 
     def symmetrise(self, diagonal: float) -> Symmetric:
         """The symmetric matrix of these lower entries, diagonal times `diagonal`."""
@@ -245,9 +265,12 @@ class Lower(_Triangle):
         """Squared norm of each row, the diagonal of `L Lᵀ`, as a row vector."""
         if not self.packed:
             return jnp.sum(self.data**2, axis=-1)
-        rows, _ = entry_indices(self.m)
+        starts = [num_entries(i) for i in range(self.m + 1)]
         return jnp.stack(
-            [jnp.sum(self.data[rows == i] ** 2, axis=0) for i in range(self.m)]
+            [
+                jnp.sum(self.data[start:end] ** 2, axis=0)
+                for start, end in itertools.pairwise(starts)
+            ]
         )
 
     def log_det(self) -> Array:

@@ -46,9 +46,7 @@ def multiply_symmetric(m, a, b):
 
 def gram(m, a):
     """Lower × its transpose."""
-    return _build(
-        m, lambda i, j: _dot(a[_at(i, k)] * a[_at(j, k)] for k in range(j + 1))
-    )
+    return _build(m, lambda i, j: _dot(a[_at(i, k)] * a[_at(j, k)] for k in range(j + 1)))
 
 
 def congruence(m, a, s):
@@ -72,14 +70,13 @@ def congruence(m, a, s):
 def whiten(m, a, s):
     """L⁻¹ S L⁻ᵀ by two triangular solves."""
     # Y = L⁻¹ S has columns; the lower triangle of Z = Y L⁻ᵀ needs all of Y's lower part.
-    inverse = [1 / a[_at(i, i)] for i in range(m)]
     y: dict[tuple[int, int], Array] = {}
     for j in range(m):
         for i in range(m):
             value = _sym(s, i, j)
             for k in range(i):
                 value = value - a[_at(i, k)] * y[k, j]
-            y[i, j] = value * inverse[i]
+            y[i, j] = value / a[_at(i, i)]
     # Z Lᵀ = Y: Z_ij = (Y_ij − Σ_{k<j} Z_ik L_jk) / L_jj
     full = materialise(jnp.stack([y[i, j] for i in range(m) for j in range(i + 1)]))
     z: dict[tuple[int, int], Array] = {}
@@ -88,7 +85,7 @@ def whiten(m, a, s):
             value = full[_at(i, j)]
             for k in range(j):
                 value = value - z[i, k] * a[_at(j, k)]
-            z[i, j] = value * inverse[j]
+            z[i, j] = value / a[_at(j, j)]
     return _build(m, lambda i, j: z[i, j])
 
 

@@ -1,0 +1,11 @@
+"""Oracles: the finite network of every limit, sampled; for validation only.
+
+A new limit adds one file: its [`covsde.oracles.AbstractNetwork`][], registered with
+[`covsde.oracles.finite_network`][].
+"""
+
+from . import mlp
+from ._network import AbstractNetwork, finite_network
+from ._sample import sample
+
+__all__ = ["AbstractNetwork", "finite_network", "mlp", "sample"]

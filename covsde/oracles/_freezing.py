@@ -1,0 +1,38 @@
+"""Freezing networks that grow too large, as `solve` freezes paths."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Bool, Float, Scalar
+
+from ..observables import mean_variance
+
+
+class Frozen(eqx.Module):
+    """Covariances, and the time at which each network was stopped, inf where it runs."""
+
+    v: Float[Array, "networks m m"]
+    stopped_at: Float[Array, " networks"]
+
+    def __init__(self, v: Array, stopped_at: Array | None = None):
+        self.v = v
+        never = jnp.full(v.shape[:1], jnp.inf, v.dtype)
+        self.stopped_at = never if stopped_at is None else stopped_at
+
+    @property
+    def running(self) -> Bool[Array, " networks"]:
+        """Which networks are not stopped."""
+        return jnp.isinf(self.stopped_at)
+
+    def advance(self, v: Array, time: Scalar, level: Scalar) -> "Frozen":
+        """The state after a layer with covariance `v` at `time`.
+
+        A network is kept at its first state with `tr V/m` above `level`, or at its last
+        finite state.
+        """
+        size = mean_variance(v)
+        moves = self.running & jnp.isfinite(size)
+        stops = self.running & ~(size <= level)
+        return Frozen(
+            jnp.where(moves[:, None, None], v, self.v),
+            jnp.where(stops, time.astype(v.dtype), self.stopped_at),
+        )

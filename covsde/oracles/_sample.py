@@ -1,0 +1,151 @@
+"""One call from a limit to samples of its finite network."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, PRNGKeyArray
+
+from .._checks import count, found, is_concrete
+from .._problem import check_problem
+from ..limits import AbstractLimit
+from ..solution import Solution
+from . import _gram, _weights
+from ._network import finite_network
+
+_METHODS = {"gram": _gram, "weights": _weights}
+
+
+def sample(
+    limit: AbstractLimit,
+    v0: Float[Array, "m m"] | Float[Array, "num_networks m m"],
+    t1: float,
+    *,
+    width: int,
+    key: PRNGKeyArray,
+    num_networks: int,
+    method: str = "gram",
+    saveat: Float[Array, " k"] | None = None,
+    stop_above: float | None = None,
+    progress: Callable[[int, int], None] | None = None,
+) -> Solution:
+    """Samples the covariances of finite random networks.
+
+    **Arguments:**
+
+    - `limit`: the limit whose networks to sample, e.g. `ShapedMLP(ShapedReLU(0.0, -1.0))`.
+    - `v0`: covariance of the inputs, one for all networks or one for each; symmetric
+      positive semi-definite with positive diagonal. `covsde.gram(x)` makes it from inputs.
+    - `t1`: depth over width; the networks have `round(t1 · width)` layers.
+    - `width`: neurons of each hidden layer.
+    - `key`: a JAX random key. Network i depends on it and on i alone.
+    - `num_networks`: number of independent networks.
+    - `method`: `"weights"` draws every weight of every layer, which costs `width²`
+      normals a layer and is the one to trust; `"gram"` draws the covariances from the
+      same law, with `m · width` normals a layer.
+    - `saveat`: increasing times in `[0, t1]` to save, each rounded to the nearest layer;
+      None saves the last layer only.
+    - `stop_above`: a network is frozen, and its time recorded, at its first layer where
+      `tr V/m` exceeds this level. One that overflows is frozen at its last finite layer.
+    - `progress`: called with the number of networks done and in all, now and then.
+
+    **Returns:** a [`covsde.Solution`][] whose `ts` are the times `l/width` of the saved
+    layers; its arrays have the dtype of `v0`. With `"weights"` the weights are float32
+    numbers, and all that is computed from them has the dtype of `v0`.
+
+    **Raises:** `ValueError` or `TypeError`, before anything is compiled or drawn, for
+    input that has no meaning, or a limit that has no finite network.
+    """
+    problem = check_problem(
+        limit,
+        v0,
+        t1,
+        key=key,
+        num_paths=num_networks,
+        saveat=saveat,
+        stop_above=stop_above,
+        paths_name="num_networks",
+    )
+    if not is_concrete((eqx.filter(limit, eqx.is_array), problem.v0, problem.key)):
+        raise TypeError(
+            "`oracles.sample` runs a loop on the host and cannot be traced by JAX. Call "
+            "it outside `jit`, `grad` and `vmap`."
+        )
+    width = count("width", width, "It is the number of neurons of a hidden layer.")
+    if not isinstance(method, str) or method not in _METHODS:
+        raise ValueError(
+            f'`method` must be "gram" or "weights"; got {found(method)}. "gram" is fast '
+            'and has the same law as "weights".'
+        )
+    if progress is not None and not callable(progress):
+        raise TypeError(
+            f"`progress` must be a function of two integers, done and total; got "
+            f"{found(progress)}. None reports nothing."
+        )
+    layers, depth = layer_numbers(problem.save_times, problem.t1, width)
+    dtype = problem.v0.dtype
+    network = jax.tree.map(
+        lambda x: x.astype(dtype) if eqx.is_array(x) else x, finite_network(limit, width)
+    )
+    vs, stopped_at = _in_chunks(method, network, problem, layers, depth, progress)
+    return Solution(
+        ts=jnp.asarray(layers / width, dtype),
+        vs=vs,
+        stopped_at=stopped_at,
+        limit=limit,
+        key=problem.key,
+        width=width,
+        method=method,
+    )
+
+
+def layer_numbers(save_times: np.ndarray, t1: float, width: int) -> tuple[np.ndarray, int]:
+    """The layers nearest to the times to save, and the last layer."""
+    depth = round(t1 * width)
+    if depth < 1:
+        raise ValueError(
+            f"`t1` must be long enough for a layer: `t1 * width` rounds to the number of "
+            f"layers; got t1 = {t1:g} and width = {width}, no layer. Pass `t1` of at "
+            f"least {1 / width:g}, or a larger width."
+        )
+    layers = np.rint(save_times * width).astype(int)
+    twice = np.flatnonzero(np.diff(layers) == 0)
+    if twice.size:
+        first, second = save_times[twice[0] : twice[0] + 2]
+        raise ValueError(
+            "`saveat` must ask for each layer once: times are rounded to layers "
+            f"l/{width}; got {first:g} and {second:g}, both layer {layers[twice[0]]}. "
+            f"Space them by at least {1 / width:g}."
+        )
+    return layers, depth
+
+
+def _in_chunks(
+    method, network, problem, layers: np.ndarray, depth: int, progress
+) -> tuple[Array, Array]:
+    sampler = _METHODS[method]
+    total, m = problem.num_paths, problem.v0.shape[-1]
+    # chunks of equal size, so that one compilation serves all
+    chunks = -(-total // sampler.chunk_size(network.width, m))
+    size = -(-total // chunks)
+    stops = jnp.asarray(np.union1d(layers, depth))
+    level = jnp.asarray(problem.level, problem.v0.dtype)
+    vs, stopped_at = [], []
+    for start in range(0, total, size):
+        end = min(start + size, total)
+        # the last chunk is filled up with copies, which are dropped
+        indices = jnp.minimum(jnp.arange(start, start + size), total - 1)
+        if problem.v0.ndim == 3:
+            v0 = problem.v0[indices]
+        else:
+            v0 = jnp.broadcast_to(problem.v0, (size, m, m))
+        v, stopped = sampler.run(network, v0, stops, level, problem.key, indices)
+        vs.append(np.asarray(v[: end - start, : layers.size]))
+        stopped_at.append(np.asarray(stopped[: end - start]))
+        if progress is not None:
+            progress(end, total)
+    return jnp.concatenate(vs), jnp.concatenate(stopped_at)

@@ -1,0 +1,104 @@
+"""Finite networks sampled with every weight of every layer, drawn on the host."""
+
+import os
+from concurrent.futures import ThreadPoolExecutor
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
+
+from ..matrices import factorise
+from ._freezing import Frozen
+from ._network import AbstractNetwork, covariance
+from ._normals import NormalStream
+
+# Weights drawn at once by one thread: they fit the processor's cache.
+_BLOCK = 2**16
+# Weights in one layer of a chunk: enough work to hide what starting a layer costs.
+_WEIGHTS = 2**21
+
+
+def chunk_size(width: int, m: int) -> int:
+    """Networks to run together."""
+    return max(_workers(), _WEIGHTS // (width * max(width, m)))
+
+
+class Weights:
+    """Products with fresh literal weights, for a chunk of networks.
+
+    The weights are float32 numbers; the products are made in the precision of `x`, so
+    that equal inputs stay equal and singular covariances singular.
+    """
+
+    def __init__(self, streams: list[NormalStream], pool: ThreadPoolExecutor):
+        self._streams = streams
+        self._pool = pool
+
+    def __call__(self, x: Array, fan_out: int) -> Array:
+        """`x Wᵀ`, `(networks, m, fan_out)`, with N(0, 1) weights `W`, fresh each call."""
+        rows = np.ascontiguousarray(x)
+        out = np.empty((*rows.shape[:-1], fan_out), rows.dtype)
+        parts = np.array_split(np.arange(len(rows)), _workers())
+        list(self._pool.map(lambda part: self._multiply(part, rows, out), parts))
+        return jnp.asarray(out)
+
+    def _multiply(self, part: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:
+        fan_out, fan_in = out.shape[-1], x.shape[-1]
+        rows = min(fan_out, max(1, _BLOCK // fan_in))
+        drawn = np.empty(rows * fan_in, x.dtype)
+        for i in part:
+            for start in range(0, fan_out, rows):
+                end = min(start + rows, fan_out)
+                weights = drawn[: (end - start) * fan_in]
+                self._streams[i].fill(weights)
+                w = weights.reshape(1, -1, fan_in)
+                # not a matrix product: BLAS would start threads within these threads
+                np.vecdot(w, x[i, :, None], out=out[i, :, start:end])
+
+
+def run(
+    network: AbstractNetwork,
+    v0: Float[Array, "networks m m"],
+    stops: Int[Array, " stops"],
+    level: Scalar,
+    key: PRNGKeyArray,
+    indices: Int[Array, " networks"],
+) -> tuple[Float[Array, "networks stops m m"], Float[Array, " networks"]]:
+    """Covariances at the layers `stops`, and the times at which networks were stopped.
+
+    Network `i` draws from a stream seeded by the key and `i`.
+    """
+    words = np.asarray(jax.random.key_data(key)).tolist()
+    streams = [NormalStream((*words, i)) for i in np.asarray(indices).tolist()]
+    layers = np.asarray(stops).tolist()
+    state, hidden = Frozen(v0), inputs(v0)
+    saved = [v0] if layers[0] == 0 else []
+    with ThreadPoolExecutor(_workers()) as pool:
+        weights = Weights(streams, pool)
+        for l in range(1, layers[-1] + 1):
+            hidden = network.layer(hidden, weights)
+            time = jnp.asarray(l / network.width, v0.dtype)
+            state, hidden = _advance(state, hidden, time, level)
+            if l in layers:
+                saved.append(state.v)
+    return jnp.stack(saved, axis=1), state.stopped_at
+
+
+def inputs(v0: Float[Array, "networks m m"]) -> Float[Array, "networks m m"]:
+    """Inputs `x` with `x xᵀ/n_in = V_0` and `n_in = m`."""
+    return factorise(v0).to_dense() * v0.shape[-1] ** 0.5
+
+
+@eqx.filter_jit
+def _advance(state: Frozen, hidden: Array, time: Scalar, level: Scalar):
+    state = state.advance(covariance(hidden), time, level)
+    # a network that was stopped goes on as zeros, which stay finite
+    return state, jnp.where(state.running[:, None, None], hidden, 0)
+
+
+def _workers() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,0 +1,59 @@
+"""The finite shaped multilayer perceptron."""
+
+import math
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float, Scalar
+
+from ..activations import AbstractActivation
+from ..limits import ShapedMLP
+from ..matrices import factorise
+from ._network import AbstractNetwork, covariance, finite_network, product
+
+
+class ShapedMLPNetwork(AbstractNetwork):
+    """`z_1 = W_0 x/√n_in`, `z_{l+1} = √(c/n) W_l φ_s(z_l)`, `1/c = E φ_s(g)²`.
+
+    Its state is `V = (c/n) ⟨φ_s(z^a), φ_s(z^b)⟩`, from `V_0 = ⟨x^a, x^b⟩/n_in`. In terms
+    of `h = √c φ_s(z)`, with `h_0 = x`, every layer, the first too, is `z = W h/√fan_in`.
+
+    Source: "The Neural Covariance SDE" (Li, Nica, Roy 2022), Definitions 3.1 and 3.6.
+    """
+
+    activation: AbstractActivation
+    scale: Scalar
+    width: int = eqx.field(static=True)
+
+    def __init__(self, activation: AbstractActivation, width: int):
+        """**Arguments:**
+
+        - `activation`: the shaped activation.
+        - `width`: neurons of each hidden layer.
+        """
+        self.activation = activation
+        self.scale = jnp.sqrt(activation.normalising_constant(width))
+        self.width = width
+
+    def layer(self, hidden, weights):
+        """`√c φ_s(W h/√fan_in)`."""
+        return _activate(self, weights(hidden, self.width) / math.sqrt(hidden.shape[-1]))
+
+    def gram_layer(self, v, normals):
+        """Given `V` the neurons are independent: each is a draw of N(0, V)."""
+        z = product(factorise(v).to_dense(), normals((v.shape[-1], self.width)))
+        return covariance(self.activate(z))
+
+    def activate(self, z: Float[Array, "networks m width"]) -> Array:
+        """`√c φ_s(z)`."""
+        return self.scale * self.activation.shaped(z, self.width)
+
+
+@eqx.filter_jit
+def _activate(network: ShapedMLPNetwork, z: Array) -> Array:
+    return network.activate(z)
+
+
+@finite_network.register(ShapedMLP)
+def _(limit: ShapedMLP, width: int) -> ShapedMLPNetwork:
+    return ShapedMLPNetwork(limit.activation, width)

@@ -1,0 +1,369 @@
+"""Figures of solutions: correlations as densities, over depth, and as matrices.
+
+Each function takes solutions and returns a `matplotlib.figure.Figure`: show it, change
+it, or `figure.savefig("figure.pdf")`. Paths that were stopped are left out.
+Needs matplotlib: `pip install 'covsde[plot]'`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, Float
+
+from ._checks import found
+from .observables import correlation
+from .solution import Solution
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Pairs = Sequence[tuple[int, int]]
+
+# Legible to every kind of colour vision, and in grey.
+_LIMIT = "#3d4a57"
+_NETWORK = "#d55e00"
+_STYLE = {
+    "font.size": 9.0,
+    "axes.titlesize": 9.0,
+    "axes.labelsize": 9.0,
+    "legend.fontsize": 8.0,
+    "xtick.labelsize": 8.0,
+    "ytick.labelsize": 8.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.linewidth": 0.7,
+    "xtick.major.width": 0.7,
+    "ytick.major.width": 0.7,
+    "mathtext.fontset": "dejavusans",
+}
+_PANEL = (2.35, 2.1)  # inches
+
+
+def correlation_densities(
+    limit: Solution,
+    networks: Solution | Sequence[Solution] = (),
+    *,
+    pairs: Pairs | None = None,
+    v0: Float[Array, "m m"] | None = None,
+    labels: Sequence[str] | None = None,
+    bins: int = 32,
+) -> Figure:
+    """Densities of `ρ^{ab}` at the last saved time: the limit against networks.
+
+    **Arguments:**
+
+    - `limit`: a solved limit, drawn as a filled histogram.
+    - `networks`: solutions of finite networks, each drawn as a line.
+    - `pairs`: the pairs of inputs, a panel each; None picks three, from the most to the
+      least correlated at the start.
+    - `v0`: the covariance at time 0; needed only if the limit did not save time 0.
+    - `labels`: names of the inputs; None numbers them from 0.
+    - `bins`: bins of the histograms.
+    """
+    networks = _solutions(networks)
+    start = _start(limit, v0)
+    pairs = _pairs(limit, pairs, start)
+    names = _names(limit, labels)
+    colours = _colours(len(networks))
+    figure, axes = _panels(len(pairs), sharey=False)
+    samples = _correlations(limit)[:, -1]
+    others = [_correlations(network)[:, -1] for network in networks]
+    for axis, (a, b) in zip(axes, pairs, strict=True):
+        values = [samples[:, a, b], *(other[:, a, b] for other in others)]
+        low, high = _range(values)
+        edges = np.linspace(low, high, bins + 1)
+        axis.stairs(
+            _density(values[0], edges),
+            edges,
+            fill=True,
+            color=_LIMIT,
+            alpha=0.28,
+            linewidth=0,
+            label="limit",
+        )
+        for network, value, (colour, dashes) in zip(networks, values[1:], colours, strict=True):
+            axis.stairs(
+                _density(value, edges),
+                edges,
+                color=colour,
+                linewidth=1.3,
+                linestyle=dashes,
+                label=_network_name(network),
+            )
+        if start is not None:
+            axis.axvline(
+                _entry(start, a, b), color="black", linewidth=0.8, linestyle=":", label="start"
+            )
+        axis.set_title(f"inputs {names[a]} and {names[b]}")
+        axis.set_xlabel(rf"correlation $\rho$ at $t = {float(limit.ts[-1]):.4g}$")
+        axis.set_xlim(low, high)
+        axis.set_ylim(bottom=0)
+    axes[0].set_ylabel("density")
+    _legend(figure, axes[0])
+    return figure
+
+
+def correlation_fan(
+    limit: Solution,
+    networks: Solution | Sequence[Solution] = (),
+    *,
+    pairs: Pairs | None = None,
+    v0: Float[Array, "m m"] | None = None,
+    labels: Sequence[str] | None = None,
+) -> Figure:
+    """`ρ^{ab}` over depth: quantiles of the limit, and of networks upon them.
+
+    The bands hold 50 % and 90 % of the limit's paths; markers are the networks' median,
+    dashes the ends of their bands. Needs a limit with several saved times.
+
+    **Arguments:** as for [`covsde.plotting.correlation_densities`][].
+    """
+    networks = _solutions(networks)
+    if limit.ts.size < 2:
+        raise ValueError(
+            "`limit` must have several saved times to be drawn over depth; got one. Solve "
+            "it with e.g. `saveat=jnp.linspace(0, t1, 9)`."
+        )
+    start = _start(limit, v0)
+    pairs = _pairs(limit, pairs, start)
+    names = _names(limit, labels)
+    colours = _colours(len(networks))
+    levels = (0.05, 0.25, 0.5, 0.75, 0.95)
+    figure, axes = _panels(len(pairs), sharey=True)
+    for axis, (a, b) in zip(axes, pairs, strict=True):
+        times, bands = _quantiles(limit, start, a, b, levels)
+        axis.fill_between(
+            times, bands[0], bands[4], color=_LIMIT, alpha=0.16, linewidth=0, label="limit 90 %"
+        )
+        axis.fill_between(
+            times, bands[1], bands[3], color=_LIMIT, alpha=0.3, linewidth=0, label="limit 50 %"
+        )
+        axis.plot(times, bands[2], color=_LIMIT, linewidth=1.8, label="limit median")
+        for network, (colour, _) in zip(networks, colours, strict=True):
+            name = _network_name(network)
+            times, lines = _quantiles(network, start, a, b, levels)
+            for i in (0, 1, 3, 4):
+                label = f"{name} 50 %, 90 %" if i == 0 else None
+                axis.plot(
+                    times, lines[i], color=colour, linewidth=0.8, linestyle="--", label=label
+                )
+            axis.plot(
+                times,
+                lines[2],
+                color=colour,
+                linestyle="none",
+                marker="o",
+                markersize=3.5,
+                label=f"{name} median",
+                clip_on=False,
+                zorder=3,
+            )
+        axis.set_title(f"inputs {names[a]} and {names[b]}")
+        axis.set_xlabel("time $t$ = depth/width")
+        axis.set_xlim(float(times[0]), float(limit.ts[-1]))
+        axis.set_ylim(-1, 1)
+        axis.set_yticks([-1, -0.5, 0, 0.5, 1])
+    axes[0].set_ylabel(r"correlation $\rho_t$")
+    _legend(figure, axes[0])
+    return figure
+
+
+def correlation_matrices(
+    limit: Solution,
+    networks: Solution | Sequence[Solution] = (),
+    *,
+    v0: Float[Array, "m m"] | None = None,
+    labels: Sequence[str] | None = None,
+) -> Figure:
+    """Mean correlation matrices: at the start, then of the limit and networks at the end.
+
+    **Arguments:** as for [`covsde.plotting.correlation_densities`][]; `v0` is needed if
+    the limit did not save time 0, else there is no panel for the start.
+    """
+    networks = _solutions(networks)
+    start = _start(limit, v0)
+    names = _names(limit, labels)
+    end = rf"$t = {float(limit.ts[-1]):.4g}$"
+    panels = [] if start is None else [("start, $t = 0$", start)]
+    panels.append((f"limit, {end}", _correlations(limit)[:, -1].mean(axis=0)))
+    for network in networks:
+        mean = _correlations(network)[:, -1].mean(axis=0)
+        panels.append((f"{_network_name(network)}, {end}", mean))
+    figure, axes = _panels(len(panels), sharey=True, size=(2.25, 2.35))
+    image = None
+    for axis, (title, matrix) in zip(axes, panels, strict=True):
+        image = axis.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
+        axis.set_title(title)
+        axis.set_xticks(range(len(names)), names)
+        axis.set_yticks(range(len(names)), names)
+        axis.set_xlabel("input")
+        axis.spines[:].set_visible(False)
+        axis.tick_params(length=0)
+        if len(names) <= 8:
+            _write_entries(axis, matrix)
+    axes[0].set_ylabel("input")
+    assert image is not None
+    bar = figure.colorbar(image, ax=axes, shrink=0.82, pad=0.015, aspect=18)
+    bar.set_label(r"mean correlation $\mathrm{E}\,\rho$")
+    bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
+    return figure
+
+
+def _write_entries(axis: Axes, matrix: np.ndarray) -> None:
+    size = 7.0 if len(matrix) <= 6 else 6.0
+    for (a, b), value in np.ndenumerate(matrix):
+        if a != b:
+            text = f"{value:.2f}".replace("0.", ".").replace("-", "−")
+            colour = "white" if abs(value) > 0.6 else "black"
+            axis.text(b, a, text, ha="center", va="center", fontsize=size, color=colour)
+
+
+def _panels(count: int, *, sharey: bool, size=_PANEL) -> tuple[Figure, list[Axes]]:
+    """A figure with `count` panels in a row, without touching the global state."""
+    try:
+        from matplotlib import rc_context
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise ImportError(
+            "figures need matplotlib. Install it with `pip install 'covsde[plot]'`."
+        ) from error
+    with rc_context(_STYLE):
+        figure = Figure(figsize=(size[0] * count + 0.7, size[1] + 0.5), layout="constrained")
+        axes = figure.subplots(1, count, sharey=sharey, squeeze=False)[0]
+    return figure, list(axes)
+
+
+def _legend(figure: Figure, axis: Axes) -> None:
+    handles, names = axis.get_legend_handles_labels()
+    figure.legend(
+        handles, names, loc="outside upper center", ncols=len(names), frameon=False, fontsize=8
+    )
+
+
+def _colours(count: int) -> list[tuple[str, str]]:
+    """A colour and a line style for each of the networks, the widest last."""
+    colours = ["#56b4e9", "#009e73", _NETWORK]
+    styles = [":", "--", "-"]
+    if count <= len(colours):
+        return list(zip(colours[-count:], styles[-count:], strict=True)) if count else []
+    from matplotlib import colormaps
+    from matplotlib.colors import to_hex
+
+    cividis = colormaps["viridis"](np.linspace(0.85, 0.1, count))
+    return [(to_hex(colour), "-") for colour in cividis]
+
+
+def _solutions(networks) -> tuple[Solution, ...]:
+    several = (networks,) if isinstance(networks, Solution) else tuple(networks)
+    for one in several:
+        if not isinstance(one, Solution):
+            raise TypeError(
+                f"`networks` must be solutions of `covsde.oracles.sample`; got {found(one)}."
+            )
+    return several
+
+
+def _start(limit: Solution, v0) -> np.ndarray | None:
+    """Correlations at time 0, `(m, m)`, if they are known and the same for all paths."""
+    if not isinstance(limit, Solution):
+        raise TypeError(f"`limit` must be a solution of `covsde.solve`; got {found(limit)}.")
+    if limit.m < 2:
+        raise ValueError(
+            "`limit` must have at least two inputs to have correlations; got one."
+        )
+    if v0 is not None:
+        v0 = np.asarray(v0)
+        if v0.shape != (limit.m, limit.m):
+            raise ValueError(
+                f"`v0` must have shape {(limit.m, limit.m)}, as the solution has; got "
+                f"{v0.shape}."
+            )
+        return np.asarray(correlation(jnp.asarray(v0)))
+    if float(limit.ts[0]) > 0:
+        return None
+    first = np.asarray(limit.vs[:, 0])
+    same = np.allclose(first, first[:1], rtol=1e-5, atol=0)
+    return np.asarray(correlation(jnp.asarray(first[0]))) if same else None
+
+
+def _pairs(limit: Solution, pairs: Pairs | None, start: np.ndarray | None) -> list:
+    if pairs is None:
+        return _typical_pairs(_correlations(limit)[:, 0].mean(0) if start is None else start)
+    chosen = [tuple(pair) for pair in pairs]
+    for pair in chosen:
+        good = len(pair) == 2 and all(0 <= i < limit.m for i in pair) and pair[0] != pair[1]
+        if not good:
+            raise ValueError(
+                f"`pairs` must be pairs of different inputs from 0 to {limit.m - 1}; got "
+                f"{pair}. For example `pairs=[(0, 1)]`."
+            )
+    if not chosen:
+        raise ValueError("`pairs` must name a pair; got none. None picks three.")
+    return chosen
+
+
+def _typical_pairs(rho: np.ndarray) -> list[tuple[int, int]]:
+    """The most correlated pair, the least dependent one, the most anticorrelated one."""
+    rows, columns = np.triu_indices(len(rho), 1)
+    values = rho[rows, columns]
+    picks = [np.argmax(values), np.argmin(np.abs(values)), np.argmin(values)]
+    return [(int(rows[i]), int(columns[i])) for i in dict.fromkeys(int(i) for i in picks)]
+
+
+def _names(limit: Solution, labels: Sequence[str] | None) -> list[str]:
+    if labels is None:
+        return [str(i) for i in range(limit.m)]
+    names = [str(label) for label in labels]
+    if len(names) != limit.m:
+        raise ValueError(
+            f"`labels` must name each of the {limit.m} inputs; got {len(names)} names."
+        )
+    return names
+
+
+def _network_name(solution: Solution) -> str:
+    return "networks" if solution.width is None else f"networks $n = {solution.width}$"
+
+
+def _correlations(solution: Solution) -> np.ndarray:
+    """`(paths, k, m, m)` of the paths that were never stopped."""
+    running = ~np.isfinite(np.asarray(solution.stopped_at))
+    if not running.any():
+        raise ValueError(
+            "every path was stopped, so there is no correlation to draw. Raise "
+            "`stop_above`, or stop at an earlier `t1`."
+        )
+    return np.asarray(correlation(jnp.asarray(np.asarray(solution.vs)[running])))
+
+
+def _quantiles(solution: Solution, start, a: int, b: int, levels):
+    """Times, and quantiles of `ρ^{ab}` at each, beginning at time 0 if it is known."""
+    times = np.asarray(solution.ts)
+    values = np.quantile(_correlations(solution)[:, :, a, b], levels, axis=0)
+    if times[0] > 0 and start is not None:
+        times = np.concatenate([[0.0], times])
+        first = np.full((len(levels), 1), _entry(start, a, b))
+        values = np.concatenate([first, values], axis=1)
+    return times, values
+
+
+def _entry(matrix: np.ndarray, a: int, b: int) -> float:
+    return float(matrix[a, b])
+
+
+def _range(samples: list[np.ndarray]) -> tuple[float, float]:
+    """Ends of the histograms: [−1, 1], or less where nothing lies beyond."""
+    low = min(float(np.quantile(x, 0.002)) for x in samples)
+    high = max(float(np.quantile(x, 0.998)) for x in samples)
+    return (-1.0 if low < -0.5 else low, 1.0 if high > 0.5 else high)
+
+
+def _density(sample: np.ndarray, edges: np.ndarray) -> np.ndarray:
+    """Histogram that integrates to the share of the sample within the edges."""
+    counts, _ = np.histogram(sample, edges)
+    return counts / (sample.size * np.diff(edges))

@@ -1,0 +1,144 @@
+"""What a validation returns: table, data and figures."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from ..solution import Solution
+from ._describe import describe
+from ._rows import Row
+from ._statistics import decay_exponent
+from ._table import expected_bias, render
+
+if TYPE_CHECKING:
+    import xarray
+
+
+@dataclass(frozen=True, eq=False)
+class Report:
+    """A limit against its finite networks.
+
+    - `v0`: the covariance that both started from, `(m, m)`.
+    - `t1`: the time of the comparison (depth/width).
+    - `limit`: the solved limit. `networks`: the networks, one solution for each width,
+      in increasing order of width.
+    - `rows`: the comparison, one [`covsde.validation.Row`][] for each observable and
+      width.
+    - `notes`: what was left out of it, and why.
+    """
+
+    v0: np.ndarray
+    t1: float
+    limit: Solution
+    networks: tuple[Solution, ...]
+    rows: tuple[Row, ...]
+    notes: tuple[str, ...] = ()
+
+    def table(self, full: bool = False) -> str:
+        """The comparison as plain text.
+
+        **Arguments:**
+
+        - `full`: show every observable, not just a few and the median and the largest.
+        """
+        return render(self, full)
+
+    def __str__(self) -> str:
+        return self.table()
+
+    def __repr__(self) -> str:
+        widths = [network.width for network in self.networks]
+        return f"Report({describe(self.limit.limit)}, t1={self.t1:g}, widths={widths})"
+
+    def to_xarray(self) -> xarray.Dataset:
+        """The whole table as a labelled dataset over `observable` and `width`.
+
+        Needs `xarray`: `pip install 'covsde[io]'`.
+        """
+        try:
+            import xarray
+        except ImportError as error:
+            raise ImportError(
+                "`to_xarray` needs xarray. Install it with `pip install 'covsde[io]'`."
+            ) from error
+        labels = list(dict.fromkeys(row.observable for row in self.rows))
+        widths = np.array([network.width for network in self.networks])
+        shape = (len(labels), len(widths))
+        grid = np.array(self.rows, dtype=object).reshape(shape)
+        data = {}
+        for field in fields(Row):
+            if field.name in ("kind", "a", "b", "width"):
+                continue
+            values = [[getattr(row, field.name) for row in line] for line in grid]
+            data[field.name] = (("observable", "width"), np.array(values))
+        for name in ("initial", "limit_mean", "limit_se", "num_paths"):
+            data[name] = (("observable",), data[name][1][:, 0])
+        exponents = [decay_exponent(widths, row) for row in data["ks"][1]]
+        data["ks_exponent"] = (("observable",), np.array(exponents))
+        first = [line[0] for line in grid]
+        coordinates = {
+            "observable": np.array(labels),
+            "width": widths,
+            "kind": ("observable", np.array([row.kind for row in first])),
+            "a": ("observable", np.array([-1 if row.a is None else row.a for row in first])),
+            "b": ("observable", np.array([-1 if row.b is None else row.b for row in first])),
+        }
+        attributes = {
+            "limit": describe(self.limit.limit),
+            "t1": self.t1,
+            "time_unit": "depth/width",
+            "expected": expected_bias(self.limit.limit),
+            "notes": " ".join(self.notes),
+            "v0": self.v0.ravel(),
+        }
+        return xarray.Dataset(data, coords=coordinates, attrs=attributes)
+
+    def save(self, folder: str | Path) -> list[Path]:
+        """Writes the table and all solutions into a folder, which is made.
+
+        **Returns:** the files: `report.nc` and `table.txt` (the whole table), `limit.nc`,
+        and `networks-64.nc` for each width. Needs `pip install 'covsde[io]'`.
+        """
+        folder = Path(folder)
+        data = self.to_xarray()
+        folder.mkdir(parents=True, exist_ok=True)
+        data.to_netcdf(folder / "report.nc", engine="h5netcdf")
+        (folder / "table.txt").write_text(self.table(full=True) + "\n", encoding="utf-8")
+        paths = [folder / "report.nc", folder / "table.txt"]
+        paths.append(self.limit.save(folder / "limit.nc"))
+        for network in self.networks:
+            paths.append(network.save(folder / f"networks-{network.width}.nc"))
+        return paths
+
+    def figures(self, folder: str | Path) -> list[Path]:
+        """Draws the comparison into a folder, which is made.
+
+        **Returns:** the files: `correlations.png`, `densities.png`, and `fan.png` if
+        several times were saved. One input has no correlations, so no figure.
+        Needs matplotlib: `pip install 'covsde[plot]'`.
+        """
+        from .. import plotting
+
+        drawn = {}
+        if self.limit.m > 1:
+            drawn["densities"] = plotting.correlation_densities(
+                self.limit, self.networks, v0=self.v0
+            )
+            drawn["correlations"] = plotting.correlation_matrices(
+                self.limit, self.networks[-1], v0=self.v0
+            )
+            if self.limit.ts.size > 1:
+                drawn["fan"] = plotting.correlation_fan(
+                    self.limit, self.networks[-1], v0=self.v0
+                )
+        folder = Path(folder)
+        folder.mkdir(parents=True, exist_ok=True)
+        paths = []
+        for name, figure in drawn.items():
+            paths.append(folder / f"{name}.png")
+            figure.savefig(paths[-1], dpi=200)
+        return paths
