@@ -20,6 +20,7 @@ from .solvers import (
     ProjectedEuler,
     WishartEuler,
 )
+from .validation import Report, validate
 
 __version__ = "0.1.0"
 
@@ -36,6 +37,7 @@ __all__ = [
     "Identity",
     "PalindromicStrang",
     "ProjectedEuler",
+    "Report",
     "ShapedMLP",
     "ShapedReLU",
     "ShapedSmooth",
@@ -49,4 +51,5 @@ __all__ = [
     "oracles",
     "solve",
     "solvers",
+    "validate",
 ]

@@ -1,40 +1,80 @@
-"""Refusing bad input early: what is wrong, what was found, what is accepted, the way out."""
+"""Refusing bad input early: what was found, what is accepted, the way out."""
 
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax.core import Tracer
 
 
 def is_concrete(x) -> bool:
     """Whether the value of `x` is known now (not traced by `jit`, `grad` or `vmap`)."""
-    return not any(isinstance(leaf, jax.core.Tracer) for leaf in jax.tree.leaves(x))
+    return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(x))
+
+
+def is_real(x) -> bool:
+    """Whether `x` is one real number, known or traced; a truth value is not."""
+    if isinstance(x, np.ndarray | np.generic | jax.Array):
+        real = (jnp.integer, jnp.floating)
+        return x.ndim == 0 and any(jnp.issubdtype(x.dtype, kind) for kind in real)
+    return isinstance(x, int | float) and not isinstance(x, bool)
 
 
 def found(x) -> str:
     """How a refused value is shown: numbers as they are, arrays by shape and dtype."""
-    if isinstance(x, np.ndarray | jax.Array) and np.ndim(x) > 0:
-        return f"an array of shape {np.shape(x)} and dtype {x.dtype}"
-    if isinstance(x, jax.Array | np.generic):
-        x = x.item()
+    if isinstance(x, Tracer):
+        return f"a value traced by JAX, of shape {x.shape} and dtype {x.dtype}"
+    if isinstance(x, np.ndarray | jax.Array):
+        if x.ndim > 0 or jnp.issubdtype(x.dtype, jax.dtypes.extended):
+            return f"an array of shape {x.shape} and dtype {x.dtype}"
+        return f"{x.item()!r} (an array of shape () and dtype {x.dtype})"
+    if isinstance(x, type):
+        return f"the class {x.__name__}"
+    if isinstance(x, np.generic):
+        return f"{x.item()!r} ({type(x).__name__})"
     return f"{x!r} ({type(x).__name__})"
 
 
 def parameter(name: str, x, accepted: str, way_out: str, *, test=None) -> jax.Array:
-    """A real scalar parameter as an array leaf; refuses what is not finite or fails `test`."""
-    message = f"`{name}` must be {accepted}; got {{}}. {way_out}"
-    if isinstance(x, bool | str | complex) or x is None:
-        raise TypeError(message.format(found(x)))
-    try:
-        value = jnp.asarray(x, dtype=jnp.result_type(float))
-    except (TypeError, ValueError) as error:
-        raise TypeError(message.format(found(x))) from error
-    if value.ndim > 0 and is_concrete(value):
-        raise ValueError(message.format(found(value)) + " Use `jax.vmap` for a sweep.")
+    """A real scalar as an array leaf; refuses what is not finite or fails `test`."""
+    message = f"`{name}` must be {accepted}; got {found(x)}. {way_out}"
+    if isinstance(x, list | tuple) or getattr(x, "ndim", 0) > 0:
+        raise ValueError(f"{message} Use `jax.vmap` for a sweep.")
+    if not is_real(x):
+        raise TypeError(message)
+    value = jnp.asarray(x, dtype=jnp.result_type(float))
     if is_concrete(value):
         number = float(value)
         if not np.isfinite(number) or (test is not None and not test(number)):
-            raise ValueError(message.format(found(x)))
+            raise ValueError(message)
     return value
+
+
+def real_array(name: str, x, accepted: str, way_out: str) -> jax.Array:
+    """`x` as an array of float32 or float64; integers become floats."""
+    message = f"`{name}` must be {accepted}, float32 or float64; got {{}}. {way_out}"
+    sequence = isinstance(x, str | list | tuple)
+    text = sequence and any(isinstance(leaf, str) for leaf in jax.tree.leaves(x))
+    if x is None or text:
+        raise TypeError(message.format(found(x)))
+    try:
+        array = jnp.asarray(x)
+    except (TypeError, ValueError) as error:
+        raise TypeError(message.format(found(x))) from error
+    if jnp.issubdtype(array.dtype, jnp.integer):
+        array = array.astype(jnp.result_type(float))
+    if array.dtype not in (jnp.float32, jnp.float64):
+        raise TypeError(message.format(f"dtype {array.dtype}"))
+    return array
+
+
+def check_finite(name: str, x: np.ndarray, way_out: str) -> None:
+    """Refuses NaN and infinity, and says where."""
+    index = np.argwhere(~np.isfinite(x))
+    if index.size:
+        where = tuple(index[0].tolist())
+        raise ValueError(
+            f"`{name}` must be finite; got {x[where]} at index {where}. {way_out}"
+        )
 
 
 def count(name: str, x, way_out: str, *, least: int = 1) -> int:
@@ -46,3 +86,26 @@ def count(name: str, x, way_out: str, *, least: int = 1) -> int:
     if x < least:
         raise ValueError(message)
     return int(x)
+
+
+def check_key(key) -> jax.Array:
+    """A threefry key."""
+    way_out = "Pass `jax.random.key(0)`."
+    if not isinstance(key, jax.Array | np.ndarray):
+        raise TypeError(f"`key` must be a JAX random key; got {found(key)}. {way_out}")
+    key = jnp.asarray(key)
+    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
+        if key.shape != (2,) or key.dtype != jnp.uint32:
+            raise TypeError(f"`key` must be a JAX random key; got {found(key)}. {way_out}")
+        key = jax.random.wrap_key_data(key, impl="threefry2x32")
+    if key.shape != ():
+        raise ValueError(
+            f"`key` must be one key; got an array of them, shape {key.shape}. Pass one: "
+            "every path draws its own numbers from it."
+        )
+    if jax.random.key_data(key).shape != (2,):
+        raise ValueError(
+            f"`key` must be a threefry key; got {key.dtype}. Pass "
+            "`jax.random.key(0, impl='threefry2x32')`."
+        )
+    return key

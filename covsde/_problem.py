@@ -3,13 +3,25 @@
 from typing import NamedTuple
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
-from ._checks import count, found, is_concrete
+from ._checks import (
+    check_finite,
+    check_key,
+    count,
+    found,
+    is_concrete,
+    is_real,
+    real_array,
+)
 from .limits import AbstractLimit
 
 _SYMMETRY_TOLERANCE = 1e-6
+
+_WAYS_OUT = {
+    "t1": "Pass a plain number: a network of depth d and width n runs to t1 = d/n.",
+    "dt0": "Pass a plain number, the longest step, or None to have one chosen.",
+}
 
 
 class Problem(NamedTuple):
@@ -32,11 +44,11 @@ def check_problem(
             f"`limit` must be a limit; got {found(limit)}. "
             "For example `covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0))`."
         )
-    way_out = "It is how many independent covariance paths to simulate."
+    way_out = f"Pass how many {paths_name.removeprefix('num_')} to simulate, e.g. 1000."
     num_paths = count(paths_name, num_paths, way_out)
-    v0 = check_covariance(v0, num_paths)
+    v0 = check_covariance(v0, num_paths, paths_name)
     t1 = check_time("t1", t1)
-    save_times = check_save_times(saveat, t1)
+    save_times = check_save_times(saveat, t1, v0.dtype)
     return Problem(
         v0, save_times, t1, check_level(stop_above, v0), check_key(key), num_paths
     )
@@ -46,43 +58,52 @@ def check_time(name: str, t) -> float:
     """A positive finite time."""
     message = (
         f"`{name}` must be a positive finite time in units of depth/width; got "
-        f"{found(t)}. A network of depth d and width n runs to {name} = d/n."
+        f"{found(t)}. {_WAYS_OUT[name]}"
     )
-    if isinstance(t, bool | str) or t is None or np.ndim(t) > 0:
+    if not is_real(t) or not is_concrete(t):
         raise TypeError(message)
-    if not is_concrete(t):
-        raise TypeError(f"`{name}` sets the time grid and cannot be traced by JAX.")
     t = float(t)
     if not (np.isfinite(t) and t > 0):
         raise ValueError(message)
     return t
 
 
-def check_save_times(saveat, t1: float) -> np.ndarray:
-    """The times to save, `(t1,)` if None."""
+def check_save_times(saveat, t1: float, dtype) -> np.ndarray:
+    """The times to save, `(t1,)` if None; they stay distinct in `dtype`."""
     if saveat is None:
         return np.array([t1])
     way_out = "Pass e.g. `jnp.linspace(0, t1, 11)`, or None to save `t1` only."
+    message = f"`saveat` must be an array of times; got {found(saveat)}. {way_out}"
     try:
-        times = np.asarray(saveat, dtype=float)
+        times = np.asarray(saveat)
     except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"`saveat` must be an array of times; got {found(saveat)}. {way_out}"
-        ) from error
+        raise TypeError(message) from error
+    if times.dtype.kind not in "iuf":
+        raise TypeError(message)
     if times.ndim != 1 or times.size == 0:
         raise ValueError(
             f"`saveat` must be a one-dimensional array of times; got shape {times.shape}. "
             f"{way_out}"
         )
-    slack = 1e-9 * t1
-    if not np.all(np.isfinite(times)) or times[0] < 0 or times[-1] > t1 + slack:
+    # a float32 time may be t1 rounded
+    digits = times.dtype if times.dtype.kind == "f" else dtype
+    slack = t1 * max(1e-9, 2 * np.finfo(digits).eps, 2 * np.finfo(dtype).eps)
+    times = times.astype(float)
+    check_finite("saveat", times, way_out)
+    if times.min() < 0 or times.max() > t1 + slack:
         raise ValueError(
-            f"`saveat` must lie in [0, t1] = [0, {t1:g}]; got times from "
-            f"{times.min():g} to {times.max():g}. {way_out}"
+            f"`saveat` must lie in [0, t1] = [0, {t1:.9g}]; got times from "
+            f"{times.min():.9g} to {times.max():.9g}. {way_out}"
         )
-    if not np.all(np.diff(times) > 0):
-        raise ValueError(f"`saveat` must increase; got {times}. Sort it. {way_out}")
-    return np.minimum(times, t1)
+    times = np.where(np.abs(times - t1) <= slack, t1, times)
+    wrong = np.flatnonzero(np.diff(times.astype(dtype).astype(float)) <= 0)
+    if wrong.size:
+        first, second = times[wrong[0] : wrong[0] + 2]
+        raise ValueError(
+            f"`saveat` must increase, without duplicates; got {first:.9g} and then "
+            f"{second:.9g} ({np.dtype(dtype)}). Pass `np.unique(saveat)`."
+        )
+    return times
 
 
 def check_level(stop_above, v0) -> float:
@@ -91,14 +112,14 @@ def check_level(stop_above, v0) -> float:
         return np.inf
     way_out = "It stops a path once tr V/m exceeds it; None never stops one."
     message = f"`stop_above` must be a positive number; got {found(stop_above)}. {way_out}"
-    if isinstance(stop_above, bool | str) or np.ndim(stop_above) > 0:
+    if not is_real(stop_above) or not is_concrete(stop_above):
         raise TypeError(message)
     level = float(stop_above)
     if not level > 0:
         raise ValueError(message)
     if is_concrete(v0):
         start = np.trace(np.asarray(v0), axis1=-2, axis2=-1).max() / v0.shape[-1]
-        if start > level:
+        if not start < level:
             raise ValueError(
                 f"`stop_above` must exceed tr V0/m = {start:g}; got {level:g}: paths "
                 f"would stop before they start. {way_out}"
@@ -106,58 +127,21 @@ def check_level(stop_above, v0) -> float:
     return level
 
 
-def check_key(key) -> jax.Array:
-    """A threefry key."""
-    way_out = "Pass `jax.random.key(0)`."
-    if not isinstance(key, jax.Array | np.ndarray):
-        raise TypeError(f"`key` must be a JAX random key; got {found(key)}. {way_out}")
-    if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
-        if key.shape != (2,) or key.dtype != jnp.uint32:
-            raise TypeError(f"`key` must be a JAX random key; got {found(key)}. {way_out}")
-        key = jax.random.wrap_key_data(jnp.asarray(key), impl="threefry2x32")
-    if key.shape != ():
-        raise ValueError(
-            f"`key` must be one key; got an array of them, shape {key.shape}. Pass one: "
-            "every path draws its own numbers from it."
-        )
-    if jax.random.key_data(key).shape != (2,):
-        raise ValueError(
-            f"`key` must be a threefry key; got {key.dtype}. Pass "
-            "`jax.random.key(0, impl='threefry2x32')`."
-        )
-    return key
-
-
-def check_covariance(v0, num_paths: int | None = None) -> jax.Array:
-    """A covariance `(m, m)`, or one per path; its values are checked when they are known."""
-    if isinstance(v0, str) or v0 is None:
-        raise TypeError(
-            f"`v0` must be a covariance matrix (m, m); got {found(v0)}. "
-            "Build it from inputs with `covsde.gram(x)`."
-        )
-    try:
-        v0 = jnp.asarray(v0)
-    except (TypeError, ValueError) as error:
-        raise TypeError(
-            f"`v0` must be an array of real numbers; got {found(v0)}. "
-            "Build it from inputs with `covsde.gram(x)`."
-        ) from error
-    if jnp.issubdtype(v0.dtype, jnp.integer):
-        v0 = v0.astype(jnp.result_type(float))
-    if v0.dtype not in (jnp.float32, jnp.float64):
-        raise TypeError(
-            f"`v0` must be float32 or float64; got dtype {v0.dtype}. Convert it with "
-            "`v0.astype(jnp.float32)`."
-        )
+def check_covariance(
+    v0, num_paths: int | None = None, paths_name: str = "num_paths"
+) -> jax.Array:
+    """A covariance `(m, m)`, or one per path; its values are checked when known."""
+    way_out = "Build it from inputs (m, n_in) with `covsde.gram(x)`."
+    v0 = real_array("v0", v0, "a covariance matrix", way_out)
     if v0.ndim not in (2, 3) or v0.shape[-1] != v0.shape[-2] or 0 in v0.shape:
         raise ValueError(
-            f"`v0` must have shape (m, m) or (num_paths, m, m); got {v0.shape}. "
-            "Build it from inputs (m, n_in) with `covsde.gram(x)`."
+            f"`v0` must have shape (m, m) or ({paths_name}, m, m); got {v0.shape}. "
+            f"{way_out}"
         )
     if num_paths is not None and v0.ndim == 3 and v0.shape[0] != num_paths:
         raise ValueError(
-            f"`v0` has a start for each of {v0.shape[0]} paths, but num_paths = "
-            f"{num_paths}. Make them equal, or pass one (m, m) start for all paths."
+            f"`v0` must be one start (m, m), or a start for each of {paths_name} = "
+            f"{num_paths}; got {v0.shape[0]} starts. Make the numbers equal."
         )
     if is_concrete(v0):
         _check_values(np.asarray(v0))
@@ -165,15 +149,15 @@ def check_covariance(v0, num_paths: int | None = None) -> jax.Array:
 
 
 def _check_values(v0: np.ndarray) -> None:
-    if not np.all(np.isfinite(v0)):
-        raise ValueError("`v0` must be finite; got NaN or infinity. Check the inputs.")
+    check_finite("v0", v0, "Check the inputs.")
     diagonal = np.diagonal(v0, axis1=-2, axis2=-1)
     if not np.all(diagonal > 0):
         raise ValueError(
             f"`v0` must have a positive diagonal; got {diagonal.min():g}. Remove inputs "
             "that are zero."
         )
-    scale = np.sqrt(diagonal[..., :, None] * diagonal[..., None, :])
+    root = np.sqrt(diagonal)
+    scale = root[..., :, None] * root[..., None, :]
     asymmetry = np.max(np.abs(v0 - np.swapaxes(v0, -1, -2)) / scale)
     if asymmetry > _SYMMETRY_TOLERANCE:
         raise ValueError(

@@ -18,7 +18,7 @@ from jax import lax
 from jax.extend.random import threefry_2x32
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from ._checks import count, found, is_concrete
+from ._checks import check_finite, check_key, count, is_concrete, real_array
 from .matrices import UNROLLED_MAX, Lower, layout_shape, materialise, num_entries
 
 
@@ -55,6 +55,36 @@ def _normal(high: Array, low: Array, dtype) -> Array:
     return math.sqrt(2) * lax.erf_inv(uniform)
 
 
+def _check_dtype(dtype) -> np.dtype:
+    message = f"`dtype` must be float32 or float64; got {dtype!r}. None is JAX's default."
+    try:
+        checked = jnp.dtype(jnp.result_type(float) if dtype is None else dtype)
+    except TypeError as error:
+        raise TypeError(message) from error
+    if checked not in (jnp.float32, jnp.float64):
+        raise TypeError(message)
+    return checked
+
+
+def _check_grid(ts, dtype: np.dtype) -> Array:
+    way_out = "For example `jnp.linspace(0, 1, 65)`."
+    accepted = "an increasing grid of at least two times"
+    ts = real_array("ts", ts, accepted, way_out).astype(dtype)
+    if ts.ndim != 1 or ts.size < 2:
+        raise ValueError(f"`ts` must be {accepted}; got shape {ts.shape}. {way_out}")
+    if is_concrete(ts):
+        values = np.asarray(ts)
+        check_finite("ts", values, way_out)
+        wrong = np.flatnonzero(np.diff(values) <= 0)
+        if wrong.size:
+            first, second = values[wrong[0] : wrong[0] + 2]
+            raise ValueError(
+                f"`ts` must be {accepted}; got {first:.9g} and then {second:.9g} "
+                f"({dtype}). Pass `jnp.unique(ts)`."
+            )
+    return ts
+
+
 class BrownianGrid(diffrax.AbstractBrownianPath):
     """Brownian motion on lower-triangular matrices, known at the times of a grid.
 
@@ -80,37 +110,40 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         - `first_path`: global index of the first of them.
         - `dtype`: float32 or float64; JAX's default if None.
         """
-        dtype = jnp.result_type(float) if dtype is None else jnp.dtype(dtype)
-        self.ts = jnp.asarray(ts, dtype)
-        if self.ts.ndim != 1 or self.ts.size < 2:
-            raise ValueError(
-                f"`ts` must be a grid of at least two times; got {found(ts)}. "
-                "For example `jnp.linspace(0, 1, 65)`."
-            )
-        if is_concrete(self.ts) and not np.all(np.diff(np.asarray(self.ts)) > 0):
-            raise ValueError("`ts` must increase; got times that do not. Sort them.")
+        self.dtype = _check_dtype(dtype)
+        self.ts = _check_grid(ts, self.dtype)
         self.m = count("m", m, "It is the number of inputs.")
         if num_paths is not None:
             num_paths = count("num_paths", num_paths, "Use None for a single matrix.")
         self.num_paths = num_paths
-        self.key = key
+        self.key = check_key(key)
+        if is_concrete(first_path):
+            way_out = "It is the global index of the first path."
+            number = np.asarray(first_path)[()]
+            first_path = count("first_path", number, way_out, least=0)
         self.first_path = jnp.asarray(first_path, jnp.uint32)
-        self.dtype = dtype
         self.levy_area = diffrax.BrownianIncrement
 
     @property
-    def t0(self):
+    def t0(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         """First time of the grid."""
         return self.ts[0]
 
     @property
-    def t1(self):
+    def t1(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         """Last time of the grid."""
         return self.ts[-1]
 
     def coarsen(self, factor: int) -> Float[Array, " coarse+1"]:
         """Every `factor`-th time: steps on it use the same path, summed."""
-        return self.ts[:: count("factor", factor, "It divides the number of cells.")]
+        cells = self.ts.size - 1
+        factor = count("factor", factor, "It divides the number of cells.")
+        if cells % factor:
+            raise ValueError(
+                f"`factor` must divide the number of cells, {cells}; got {factor}. Make "
+                f"`ts` a grid of {factor * -(-cells // factor)} cells."
+            )
+        return self.ts[::factor]
 
     def cell(self, index: Array) -> Lower:
         """The increment over one cell of the grid."""
@@ -141,7 +174,7 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         tolerance = 1e-3 * jnp.min(ts[1:] - ts[:-1])
         return eqx.error_if(
             index,
-            jnp.abs(ts[index] - t) > tolerance,
+            ~(jnp.abs(ts[index] - t) <= tolerance),
             "`BrownianGrid` was asked for a time that is not on its grid. Step on the "
             "grid (`diffrax.StepTo(ts)`), or use `diffrax.VirtualBrownianTree` for "
             "adaptive steps.",

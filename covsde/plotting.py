@@ -7,8 +7,9 @@ Needs matplotlib: `pip install 'covsde[plot]'`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from functools import wraps
+from typing import TYPE_CHECKING, Any, ParamSpec
 
 import jax.numpy as jnp
 import numpy as np
@@ -25,9 +26,9 @@ if TYPE_CHECKING:
 Pairs = Sequence[tuple[int, int]]
 
 # Legible to every kind of colour vision, and in grey.
-_LIMIT = "#3d4a57"
+_LIMIT, _MIDDLE, _LIGHT = "#3d4a57", "#b4bac1", "#e1e4e7"
 _NETWORK = "#d55e00"
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "font.size": 9.0,
     "axes.titlesize": 9.0,
     "axes.labelsize": 9.0,
@@ -43,22 +44,43 @@ _STYLE = {
 }
 _PANEL = (2.35, 2.1)  # inches
 
+P = ParamSpec("P")
 
+
+def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
+    """Draws in the style of this module, and leaves the caller's alone."""
+
+    @wraps(draw)
+    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
+        try:
+            from matplotlib import rc_context
+        except ImportError as error:
+            raise ImportError(
+                "figures need matplotlib. Install it with `pip install 'covsde[plot]'`."
+            ) from error
+        with rc_context(_STYLE):
+            return draw(*args, **kwargs)
+
+    return styled
+
+
+@_styled
 def correlation_densities(
     limit: Solution,
     networks: Solution | Sequence[Solution] = (),
     *,
     pairs: Pairs | None = None,
-    v0: Float[Array, "m m"] | None = None,
+    v0: Float[Array | np.ndarray, "m m"] | None = None,
     labels: Sequence[str] | None = None,
-    bins: int = 32,
+    bins: int = 20,
 ) -> Figure:
     """Densities of `ρ^{ab}` at the last saved time: the limit against networks.
 
     **Arguments:**
 
     - `limit`: a solved limit, drawn as a filled histogram.
-    - `networks`: solutions of finite networks, each drawn as a line.
+    - `networks`: solutions of finite networks, drawn as markers at the bins' centres,
+      the last with an error bar of one standard error.
     - `pairs`: the pairs of inputs, a panel each; None picks three, from the most to the
       least correlated at the start.
     - `v0`: the covariance at time 0; needed only if the limit did not save time 0.
@@ -69,7 +91,7 @@ def correlation_densities(
     start = _start(limit, v0)
     pairs = _pairs(limit, pairs, start)
     names = _names(limit, labels)
-    colours = _colours(len(networks))
+    styles = _markers(len(networks))
     figure, axes = _panels(len(pairs), sharey=False)
     samples = _correlations(limit)[:, -1]
     others = [_correlations(network)[:, -1] for network in networks]
@@ -81,23 +103,21 @@ def correlation_densities(
             _density(values[0], edges),
             edges,
             fill=True,
-            color=_LIMIT,
-            alpha=0.28,
+            color=_MIDDLE,
             linewidth=0,
             label="limit",
         )
-        for network, value, (colour, dashes) in zip(networks, values[1:], colours, strict=True):
-            axis.stairs(
-                _density(value, edges),
-                edges,
-                color=colour,
-                linewidth=1.3,
-                linestyle=dashes,
-                label=_network_name(network),
+        for i, (network, value) in enumerate(zip(networks, values[1:], strict=True)):
+            _mark(
+                axis, value, edges, styles[i], _network_name(network), i == len(styles) - 1
             )
         if start is not None:
             axis.axvline(
-                _entry(start, a, b), color="black", linewidth=0.8, linestyle=":", label="start"
+                _entry(start, a, b),
+                color="black",
+                linewidth=0.8,
+                linestyle=":",
+                label="start",
             )
         axis.set_title(f"inputs {names[a]} and {names[b]}")
         axis.set_xlabel(rf"correlation $\rho$ at $t = {float(limit.ts[-1]):.4g}$")
@@ -108,12 +128,13 @@ def correlation_densities(
     return figure
 
 
+@_styled
 def correlation_fan(
     limit: Solution,
     networks: Solution | Sequence[Solution] = (),
     *,
     pairs: Pairs | None = None,
-    v0: Float[Array, "m m"] | None = None,
+    v0: Float[Array | np.ndarray, "m m"] | None = None,
     labels: Sequence[str] | None = None,
 ) -> Figure:
     """`ρ^{ab}` over depth: quantiles of the limit, and of networks upon them.
@@ -124,40 +145,45 @@ def correlation_fan(
     **Arguments:** as for [`covsde.plotting.correlation_densities`][].
     """
     networks = _solutions(networks)
+    start = _start(limit, v0)
     if limit.ts.size < 2:
         raise ValueError(
             "`limit` must have several saved times to be drawn over depth; got one. Solve "
             "it with e.g. `saveat=jnp.linspace(0, t1, 9)`."
         )
-    start = _start(limit, v0)
     pairs = _pairs(limit, pairs, start)
     names = _names(limit, labels)
-    colours = _colours(len(networks))
+    styles = _markers(len(networks))
     levels = (0.05, 0.25, 0.5, 0.75, 0.95)
     figure, axes = _panels(len(pairs), sharey=True)
     for axis, (a, b) in zip(axes, pairs, strict=True):
         times, bands = _quantiles(limit, start, a, b, levels)
         axis.fill_between(
-            times, bands[0], bands[4], color=_LIMIT, alpha=0.16, linewidth=0, label="limit 90 %"
+            times, bands[0], bands[4], color=_LIGHT, linewidth=0, label="limit 90 %"
         )
         axis.fill_between(
-            times, bands[1], bands[3], color=_LIMIT, alpha=0.3, linewidth=0, label="limit 50 %"
+            times, bands[1], bands[3], color=_MIDDLE, linewidth=0, label="limit 50 %"
         )
         axis.plot(times, bands[2], color=_LIMIT, linewidth=1.8, label="limit median")
-        for network, (colour, _) in zip(networks, colours, strict=True):
+        for network, (colour, marker, _) in zip(networks, styles, strict=True):
             name = _network_name(network)
             times, lines = _quantiles(network, start, a, b, levels)
             for i in (0, 1, 3, 4):
                 label = f"{name} 50 %, 90 %" if i == 0 else None
                 axis.plot(
-                    times, lines[i], color=colour, linewidth=0.8, linestyle="--", label=label
+                    times,
+                    lines[i],
+                    color=colour,
+                    linewidth=0.8,
+                    linestyle="--",
+                    label=label,
                 )
             axis.plot(
                 times,
                 lines[2],
                 color=colour,
                 linestyle="none",
-                marker="o",
+                marker=marker,
                 markersize=3.5,
                 label=f"{name} median",
                 clip_on=False,
@@ -173,11 +199,12 @@ def correlation_fan(
     return figure
 
 
+@_styled
 def correlation_matrices(
     limit: Solution,
     networks: Solution | Sequence[Solution] = (),
     *,
-    v0: Float[Array, "m m"] | None = None,
+    v0: Float[Array | np.ndarray, "m m"] | None = None,
     labels: Sequence[str] | None = None,
 ) -> Figure:
     """Mean correlation matrices: at the start, then of the limit and networks at the end.
@@ -197,10 +224,13 @@ def correlation_matrices(
     figure, axes = _panels(len(panels), sharey=True, size=(2.25, 2.35))
     image = None
     for axis, (title, matrix) in zip(axes, panels, strict=True):
-        image = axis.imshow(matrix, cmap="RdBu_r", vmin=-1, vmax=1)
+        off_diagonal = np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
+        axis.set_facecolor("#d9d9d9")
+        image = axis.imshow(off_diagonal, cmap="RdBu_r", vmin=-1, vmax=1)
         axis.set_title(title)
-        axis.set_xticks(range(len(names)), names)
-        axis.set_yticks(range(len(names)), names)
+        ticks = range(0, len(names), -(-len(names) // 12))
+        axis.set_xticks(ticks, [names[i] for i in ticks])
+        axis.set_yticks(ticks, [names[i] for i in ticks])
         axis.set_xlabel("input")
         axis.spines[:].set_visible(False)
         axis.tick_params(length=0)
@@ -208,7 +238,8 @@ def correlation_matrices(
             _write_entries(axis, matrix)
     axes[0].set_ylabel("input")
     assert image is not None
-    bar = figure.colorbar(image, ax=axes, shrink=0.82, pad=0.015, aspect=18)
+    bar = figure.colorbar(image, ax=axes, shrink=0.82, pad=0.01, aspect=20)
+    bar.set_ticks([-1, -0.5, 0, 0.5, 1])
     bar.set_label(r"mean correlation $\mathrm{E}\,\rho$")
     bar.outline.set_visible(False)  # pyright: ignore[reportCallIssue]
     return figure
@@ -218,44 +249,76 @@ def _write_entries(axis: Axes, matrix: np.ndarray) -> None:
     size = 7.0 if len(matrix) <= 6 else 6.0
     for (a, b), value in np.ndenumerate(matrix):
         if a != b:
-            text = f"{value:.2f}".replace("0.", ".").replace("-", "−")
+            text = (
+                f"{value:.2f}".replace("0.", ".").replace("-", "−").replace("−.00", ".00")
+            )
             colour = "white" if abs(value) > 0.6 else "black"
             axis.text(b, a, text, ha="center", va="center", fontsize=size, color=colour)
 
 
 def _panels(count: int, *, sharey: bool, size=_PANEL) -> tuple[Figure, list[Axes]]:
-    """A figure with `count` panels in a row, without touching the global state."""
-    try:
-        from matplotlib import rc_context
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise ImportError(
-            "figures need matplotlib. Install it with `pip install 'covsde[plot]'`."
-        ) from error
-    with rc_context(_STYLE):
-        figure = Figure(figsize=(size[0] * count + 0.7, size[1] + 0.5), layout="constrained")
-        axes = figure.subplots(1, count, sharey=sharey, squeeze=False)[0]
-    return figure, list(axes)
+    """A figure of `count` panels, four a row, without touching the global state."""
+    from matplotlib.figure import Figure
+
+    columns = min(count, 4)
+    rows = -(-count // columns)
+    width = max(size[0] * columns + 0.7, 3.4)
+    figure = Figure(figsize=(width, (size[1] + 0.4) * rows + 0.1), layout="constrained")
+    figure.set_layout_engine("constrained", w_pad=0.07)
+    grid = figure.subplots(rows, columns, sharey=sharey, squeeze=False).ravel()
+    for unused in grid[count:]:
+        unused.remove()
+    return figure, list(grid[:count])
 
 
 def _legend(figure: Figure, axis: Axes) -> None:
     handles, names = axis.get_legend_handles_labels()
+    fitting = max(2, round(figure.get_figwidth() / 1.45))
     figure.legend(
-        handles, names, loc="outside upper center", ncols=len(names), frameon=False, fontsize=8
+        handles,
+        names,
+        loc="outside upper center",
+        ncols=min(len(names), fitting),
+        frameon=False,
+        columnspacing=1.4,
+        handletextpad=0.6,
     )
 
 
-def _colours(count: int) -> list[tuple[str, str]]:
-    """A colour and a line style for each of the networks, the widest last."""
-    colours = ["#56b4e9", "#009e73", _NETWORK]
-    styles = [":", "--", "-"]
-    if count <= len(colours):
-        return list(zip(colours[-count:], styles[-count:], strict=True)) if count else []
-    from matplotlib import colormaps
-    from matplotlib.colors import to_hex
+def _mark(axis: Axes, sample, edges, style, name: str, with_errors: bool) -> None:
+    """The histogram of one sample as markers, with the noise of its bins if asked for."""
+    colour, marker, face = style
+    counts, _ = np.histogram(sample, edges)
+    scale = 1 / (sample.size * np.diff(edges))
+    errors = np.sqrt(counts * (1 - counts / sample.size)) * scale
+    axis.errorbar(
+        (edges[1:] + edges[:-1]) / 2,
+        counts * scale,
+        yerr=errors if with_errors else None,
+        linestyle="none",
+        marker=marker,
+        markersize=3.6,
+        markeredgewidth=0.9,
+        markerfacecolor=face,
+        color=colour,
+        elinewidth=0.9,
+        label=name,
+        zorder=2 + 0.1 * with_errors,
+    )
 
-    cividis = colormaps["viridis"](np.linspace(0.85, 0.1, count))
-    return [(to_hex(colour), "-") for colour in cividis]
+
+def _markers(count: int) -> list[tuple[str, str, str]]:
+    """Colour, marker and its filling for each of the networks, the widest last."""
+    colours, shapes = ["#0072b2", "#009e73", _NETWORK], ["^", "s", "o"]
+    if count > len(colours):
+        from matplotlib import colormaps
+        from matplotlib.colors import to_hex
+
+        colours = [to_hex(c) for c in colormaps["viridis"](np.linspace(0.85, 0.1, count))]
+        shapes = [shapes[i % len(shapes)] for i in range(count)]
+    colours, shapes = colours[len(colours) - count :], shapes[len(shapes) - count :]
+    fills = ["white"] * (count - 1) + colours[-1:]
+    return list(zip(colours, shapes, fills, strict=False))
 
 
 def _solutions(networks) -> tuple[Solution, ...]:
@@ -263,7 +326,8 @@ def _solutions(networks) -> tuple[Solution, ...]:
     for one in several:
         if not isinstance(one, Solution):
             raise TypeError(
-                f"`networks` must be solutions of `covsde.oracles.sample`; got {found(one)}."
+                "`networks` must be solutions of `covsde.oracles.sample`; got "
+                f"{found(one)}."
             )
     return several
 
@@ -271,7 +335,9 @@ def _solutions(networks) -> tuple[Solution, ...]:
 def _start(limit: Solution, v0) -> np.ndarray | None:
     """Correlations at time 0, `(m, m)`, if they are known and the same for all paths."""
     if not isinstance(limit, Solution):
-        raise TypeError(f"`limit` must be a solution of `covsde.solve`; got {found(limit)}.")
+        raise TypeError(
+            f"`limit` must be a solution of `covsde.solve`; got {found(limit)}."
+        )
     if limit.m < 2:
         raise ValueError(
             "`limit` must have at least two inputs to have correlations; got one."
@@ -293,7 +359,7 @@ def _start(limit: Solution, v0) -> np.ndarray | None:
 
 def _pairs(limit: Solution, pairs: Pairs | None, start: np.ndarray | None) -> list:
     if pairs is None:
-        return _typical_pairs(_correlations(limit)[:, 0].mean(0) if start is None else start)
+        return typical_pairs(_correlations(limit)[:, 0].mean(0) if start is None else start)
     chosen = [tuple(pair) for pair in pairs]
     for pair in chosen:
         good = len(pair) == 2 and all(0 <= i < limit.m for i in pair) and pair[0] != pair[1]
@@ -307,7 +373,7 @@ def _pairs(limit: Solution, pairs: Pairs | None, start: np.ndarray | None) -> li
     return chosen
 
 
-def _typical_pairs(rho: np.ndarray) -> list[tuple[int, int]]:
+def typical_pairs(rho: np.ndarray) -> list[tuple[int, int]]:
     """The most correlated pair, the least dependent one, the most anticorrelated one."""
     rows, columns = np.triu_indices(len(rho), 1)
     values = rho[rows, columns]

@@ -63,7 +63,7 @@ class Solution(eqx.Module):
             ) from error
         inputs = np.arange(self.m)
         attributes = {
-            "limit": str(self.limit),
+            "limit": eqx.tree_pformat(self.limit, width=10_000, short_arrays=False),
             "time_unit": "depth/width",
             "key": np.asarray(jax.random.key_data(self.key)).astype(np.int64),
         }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 
 import diffrax
@@ -149,7 +150,7 @@ def step_times(save_times: np.ndarray, t1: float, dt0: float) -> np.ndarray:
     """Ends of the steps: equal, at most `dt0`, between consecutive times to save."""
     stops = np.union1d(np.append(0.0, save_times), t1)
     pieces = [np.array([0.0])]
-    for start, end in zip(stops[:-1], stops[1:], strict=True):
+    for start, end in itertools.pairwise(stops):
         steps = max(1, math.ceil((end - start) / dt0 - 1e-9))
         pieces.append(np.linspace(start, end, steps + 1)[1:])
     return np.concatenate(pieces)
@@ -162,8 +163,15 @@ def default_step(solver, limit: AbstractLimit, m: int) -> float:
     drift's rate: it leaves a weak error below 1e-4 in correlations for an MLP of unit
     shaping. Eight times shorter for order 1, and never beyond the solver's bound.
     """
-    gain = float(getattr(limit.diffusion, "gain", 1.0))
-    rate = max(float(limit.drift.rate), 1e-300)
+    if not is_concrete(eqx.filter(limit, eqx.is_array)):
+        raise ValueError(
+            "`dt0` must be given when JAX traces the limit's parameters (`grad`, `vmap`, "
+            "`jit`); got None, and a step cannot be chosen from unknown numbers. Pass "
+            "`dt0`, e.g. `covsde.default_step(solver, limit, m)` of a typical limit."
+        )
+    with jax.ensure_compile_time_eval():
+        gain = float(getattr(limit.diffusion, "gain", 1.0))
+        rate = max(float(limit.drift.rate), 1e-300)
     step = min(1 / 16, 1 / (2 * m * gain), 1 / (4 * rate))
     if getattr(solver, "weak_order", 1) < 2:
         step /= 8
@@ -172,7 +180,8 @@ def default_step(solver, limit: AbstractLimit, m: int) -> float:
 
 def _max_step(solver, limit, m: int) -> float:
     bound = getattr(solver, "max_step", None)
-    return math.inf if bound is None else float(bound(limit, m))
+    with jax.ensure_compile_time_eval():
+        return math.inf if bound is None else float(bound(limit, m))
 
 
 def check_step(dt0: float, solver, limit: AbstractLimit, m: int) -> None:
@@ -218,7 +227,9 @@ def check_singular(v0: Array, limit: AbstractLimit, solver) -> bool:
     """Whether `v0` is known to be regular; refuses a singular one that no flow accepts."""
     if not is_concrete(v0):
         return False
-    if not bool(jnp.any(factorise(v0).is_singular())):
+    with jax.ensure_compile_time_eval():
+        singular = bool(jnp.any(factorise(v0).is_singular()))
+    if not singular:
         return True
     drift_accepts = limit.drift.accepts_singular
     if drift_accepts and getattr(solver, "accepts_singular", False):

@@ -4,6 +4,7 @@ import abc
 from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Scalar
@@ -67,7 +68,8 @@ class AbstractActivation(eqx.Module):
     @property
     def can_explode(self) -> bool:
         """Whether the norm of `V` can become infinite in finite time."""
-        return not float(self.stability_index) <= 0
+        with jax.ensure_compile_time_eval():
+            return not float(self.stability_index) <= 0
 
 
 class Identity(AbstractActivation):

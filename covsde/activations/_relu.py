@@ -65,7 +65,9 @@ def nu(u: Float[Array, "..."]) -> Float[Array, "..."]:
 @nu.defjvp
 def _nu_jvp(primals, tangents):
     (u,), (du,) = primals, tangents
-    theta = 2 * jnp.arctan2(jnp.sqrt(jnp.maximum(u, 0.0)), jnp.sqrt(jnp.maximum(2 - u, 0.0)))
+    theta = 2 * jnp.arctan2(
+        jnp.sqrt(jnp.maximum(u, 0.0)), jnp.sqrt(jnp.maximum(2 - u, 0.0))
+    )
     return nu(u), theta * du
 
 

@@ -74,7 +74,8 @@ class ShapedSmooth(AbstractActivation):
         way_out = "It is the point about which `fn` is expanded; 0.0 is usual."
         self.center = parameter("center", center, "a finite real number", way_out)
         if is_concrete(self.center):
-            _refuse_unsmooth(fn, self.center)
+            with jax.ensure_compile_time_eval():
+                _refuse_unsmooth(fn, self.center)
 
     def shaped(self, x, width):
         """`s (φ(x₀ + x/s) − φ(x₀))/φ'(x₀)`."""

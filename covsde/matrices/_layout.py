@@ -54,7 +54,7 @@ def materialise(x: Array) -> Array:
 
 def _take(x: Array, index: np.ndarray) -> Array:
     """`x[index]` by slices, which XLA fuses (a gather it does not)."""
-    return jnp.stack([x[i] for i in index.tolist()])
+    return jnp.concatenate([lax.slice_in_dim(x, i, i + 1) for i in index.tolist()])
 
 
 class _Triangle(eqx.Module):
@@ -121,6 +121,11 @@ class _Triangle(eqx.Module):
     def trace(self) -> Array:
         """Trace, one per path: `batch`."""
         return jnp.sum(self.diagonal(), axis=self.row_axis())
+
+    def per_row(self, number: Array) -> Array:
+        """One number per path as a row vector, the same in every row."""
+        rows = jnp.expand_dims(number, self.row_axis())
+        return jnp.repeat(rows, self.m, axis=self.row_axis())
 
     def by_row(self, rows: Array) -> Array:
         """A row vector spread over the entries `(a, b)` by their row `a`."""

@@ -6,9 +6,15 @@ A kernel takes and returns `(D, *batch)` arrays. Each line of arithmetic is over
 from collections.abc import Callable
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array
 
 from ._layout import entry_indices, materialise
+
+
+def _unstack(a: Array) -> list[Array]:
+    """The entries, each sliced once."""
+    return [lax.index_in_dim(a, k, 0, keepdims=False) for k in range(a.shape[0])]
 
 
 def _at(i: int, j: int) -> int:
@@ -34,6 +40,7 @@ def _dot(terms) -> Array:
 
 def multiply(m, a, b):
     """Lower × lower."""
+    a, b = _unstack(a), _unstack(b)
     return _build(
         m, lambda i, j: _dot(a[_at(i, k)] * b[_at(k, j)] for k in range(j, i + 1))
     )
@@ -41,25 +48,22 @@ def multiply(m, a, b):
 
 def multiply_symmetric(m, a, b):
     """Product of two commuting symmetric matrices (which is symmetric)."""
+    a, b = _unstack(a), _unstack(b)
     return _build(m, lambda i, j: _dot(_sym(a, i, k) * _sym(b, k, j) for k in range(m)))
 
 
 def gram(m, a):
     """Lower × its transpose."""
+    a = _unstack(a)
     return _build(m, lambda i, j: _dot(a[_at(i, k)] * a[_at(j, k)] for k in range(j + 1)))
 
 
 def congruence(m, a, s):
     """Lower × symmetric × transpose of lower."""
+    a, s = _unstack(a), _unstack(s)
     # rows of (L S), kept whole: they are used in every entry of the product
-    left = materialise(
-        jnp.stack(
-            [
-                _dot(a[_at(i, k)] * _sym(s, k, j) for k in range(i + 1))
-                for i in range(m)
-                for j in range(i + 1)
-            ]
-        )
+    left = _unstack(
+        _build(m, lambda i, j: _dot(a[_at(i, k)] * _sym(s, k, j) for k in range(i + 1)))
     )
     # (L S Lᵀ)_ij needs (L S)_il for l ≤ j ≤ i only
     return _build(
@@ -69,6 +73,7 @@ def congruence(m, a, s):
 
 def whiten(m, a, s):
     """L⁻¹ S L⁻ᵀ by two triangular solves."""
+    a, s = _unstack(a), _unstack(s)
     # Y = L⁻¹ S has columns; the lower triangle of Z = Y L⁻ᵀ needs all of Y's lower part.
     y: dict[tuple[int, int], Array] = {}
     for j in range(m):
@@ -78,11 +83,10 @@ def whiten(m, a, s):
                 value = value - a[_at(i, k)] * y[k, j]
             y[i, j] = value / a[_at(i, i)]
     # Z Lᵀ = Y: Z_ij = (Y_ij − Σ_{k<j} Z_ik L_jk) / L_jj
-    full = materialise(jnp.stack([y[i, j] for i in range(m) for j in range(i + 1)]))
     z: dict[tuple[int, int], Array] = {}
     for i in range(m):
         for j in range(i + 1):
-            value = full[_at(i, j)]
+            value = y[i, j]
             for k in range(j):
                 value = value - z[i, k] * a[_at(j, k)]
             z[i, j] = value / a[_at(j, j)]
@@ -91,6 +95,7 @@ def whiten(m, a, s):
 
 def divide_right(m, a, b):
     """A B⁻¹ for lower A and B."""
+    a, b = _unstack(a), _unstack(b)
     out: dict[tuple[int, int], Array] = {}
     for i in range(m):
         for j in reversed(range(i + 1)):
@@ -103,6 +108,7 @@ def divide_right(m, a, b):
 
 def cholesky(m, s, pivot: Callable[[Array, Array], tuple[Array, Array]]):
     """Lower factor; `pivot(d, s_jj)` returns the root of pivot `d` and its inverse."""
+    s = _unstack(s)
     out: dict[tuple[int, int], Array] = {}
     for j in range(m):
         d = s[_at(j, j)]
@@ -119,6 +125,7 @@ def cholesky(m, s, pivot: Callable[[Array, Array], tuple[Array, Array]]):
 
 def one_minus_correlation(m, unit):
     """½ |l̂_a − l̂_b|² from the unit rows l̂ of the factor."""
+    unit = _unstack(unit)
 
     def entry(i: int, j: int) -> Array:
         if i == j:

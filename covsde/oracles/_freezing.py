@@ -30,8 +30,9 @@ class Frozen(eqx.Module):
         finite state.
         """
         size = mean_variance(v)
-        moves = self.running & jnp.isfinite(size)
-        stops = self.running & ~(size <= level)
+        finite = jnp.isfinite(size)
+        moves = self.running & finite
+        stops = self.running & ~(finite & (size <= level))
         return Frozen(
             jnp.where(moves[:, None, None], v, self.v),
             jnp.where(stops, time.astype(v.dtype), self.stopped_at),

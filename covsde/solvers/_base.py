@@ -6,12 +6,20 @@ from typing import Any, ClassVar
 
 import diffrax
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Scalar
 
 from ..diffusions import AbstractNoise, CongruenceNoise
 from ..limits import AbstractLimit
-from ..matrices import Lower, Symmetric, factorise, gram, semidefinite_cholesky
-from ..terms import like
+from ..matrices import (
+    Lower,
+    Symmetric,
+    factorise,
+    gram,
+    multiply,
+    semidefinite_cholesky,
+)
+from ..terms import DriftOnFactor, like
 
 
 class AbstractFactorSolver(diffrax.AbstractItoSolver):
@@ -62,6 +70,25 @@ class AbstractFactorSolver(diffrax.AbstractItoSolver):
 
     def func(self, terms, t0, y0, args):
         return terms.vf(t0, y0, args)
+
+
+def strang(
+    drift: DriftOnFactor, t0: Scalar, t1: Scalar, factor: Lower, noise: Lower
+) -> Lower:
+    """Half a drift flow, `L ← L G` for the noise `G`, and the other half.
+
+    The halves are two turns of one loop, so that the flow is compiled once.
+    """
+    half = (t1 - t0) / 2
+    identity = Lower.identity(factor.m, factor.batch, factor.dtype)
+    times = jnp.stack([t0, t0 + half])
+    multipliers = Lower(jnp.stack([noise.data, identity.data]), factor.m)
+
+    def turn(factor, now):
+        t, multiplier = now
+        return multiply(drift.flow(t, half, factor), multiplier), None
+
+    return lax.scan(turn, factor, (times, multipliers))[0]
 
 
 def congruence_gain(solver: diffrax.AbstractSolver, noise: AbstractNoise) -> Scalar:

@@ -5,8 +5,8 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from ..diffusions import symmetric_gaussian
-from ..matrices import Lower, cholesky, expm, multiply
-from ._base import AbstractFactorSolver, congruence_gain
+from ..matrices import Lower, cholesky, expm
+from ._base import AbstractFactorSolver, congruence_gain, strang
 
 
 class GeodesicStrang(AbstractFactorSolver):
@@ -30,11 +30,8 @@ class GeodesicStrang(AbstractFactorSolver):
         drift, noise = terms.vf(t0, factor, args)
         _, increment = terms.contr(t0, t1)
         gain = congruence_gain(self, noise)
-        h = t1 - t0
-        middle = t0 + h / 2
-        factor = drift.flow(t0, h / 2, factor)
-        factor = multiply(factor, geodesic_increment(increment, gain, h))
-        return drift.flow(middle, h / 2, factor)
+        moved = geodesic_increment(increment, gain, t1 - t0)
+        return strang(drift, t0, t1, factor, moved)
 
 
 def geodesic_increment(increment: Lower, gain, h) -> Lower:
@@ -42,16 +39,12 @@ def geodesic_increment(increment: Lower, gain, h) -> Lower:
     m = increment.m
     s = symmetric_gaussian(increment)
     mean = s.trace() / m
-    traceless = s.add_diagonal(-_along_rows(mean, s))
+    traceless = s.add_diagonal(-s.per_row(mean))
     correction = 1 / (1 - m * gain * h / 12)
     scalar = jnp.sqrt(gain) * mean - gain * h * (m + 1) / 2
     w = traceless * jnp.sqrt(gain * correction)
     # the scalar part commutes: exponentiate it exactly
     return cholesky(expm(w)) * jnp.exp(scalar / 2)
-
-
-def _along_rows(x, s):
-    return jnp.expand_dims(x, s.row_axis())
 
 
 def _gain(limit) -> float:

@@ -4,8 +4,8 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
-from ..matrices import Lower, divide_right, multiply
-from ._base import AbstractFactorSolver, congruence_gain, row_numbers
+from ..matrices import Lower, divide_right
+from ._base import AbstractFactorSolver, congruence_gain, row_numbers, strang
 
 
 class PalindromicStrang(AbstractFactorSolver):
@@ -27,18 +27,20 @@ class PalindromicStrang(AbstractFactorSolver):
     def advance(self, terms, t0, t1, factor, args):
         drift, noise = terms.vf(t0, factor, args)
         gain = congruence_gain(self, noise)
-        h = t1 - t0
-        middle = t0 + h / 2
+        middle = t0 + (t1 - t0) / 2
         _, first = terms.contr(t0, middle)
         _, second = terms.contr(middle, t1)
-        first, second = first * jnp.sqrt(gain), second * jnp.sqrt(gain)
+        root = jnp.sqrt(gain)
+        moved = palindrome(first * root, second * root, gain * (t1 - t0))
+        return strang(drift, t0, t1, factor, moved)
 
-        factor = drift.flow(t0, h / 2, factor)
-        factor = factor.scale_columns(diagonal_increment(first, gain * h / 2))
-        factor = multiply(factor, first.strict().add_diagonal(1.0))
-        factor = divide_right(factor, (second.strict() * -1.0).add_diagonal(1.0))
-        factor = factor.scale_columns(diagonal_increment(second, gain * h / 2))
-        return drift.flow(middle, h / 2, factor)
+
+def palindrome(first: Lower, second: Lower, t) -> Lower:
+    """`Δ (I + X)(I − X')⁻¹ Δ'` from the Brownian increments of the halves of a time `t`."""
+    g = first.strict().add_diagonal(1.0)
+    g = g.scale_rows(diagonal_increment(first, t / 2))
+    g = divide_right(g, (second.strict() * -1.0).add_diagonal(1.0))
+    return g.scale_columns(diagonal_increment(second, t / 2)).kept()
 
 
 def diagonal_increment(increment: Lower, t):

@@ -49,10 +49,11 @@ class Stopped(diffrax.AbstractItoSolver):
         )
         size = mean_variance(y1)
         alive = jnp.isinf(stopped_at)
-        moves = alive & jnp.isfinite(size)
+        finite = jnp.isfinite(size)
+        moves = alive & finite
         y1 = y1.where(moves, y0)
         inner = jax.tree.map(lambda new, old: jnp.where(moves, new, old), inner1, inner)
-        stops = alive & ~(size <= self.level)
+        stops = alive & ~(finite & (size <= self.level))
         stopped_at = jnp.where(stops, jnp.asarray(t1, y0.dtype), stopped_at)
         state = StoppedState(inner, stopped_at)
         return y1, None, dict(y0=y0, y1=y1), state, result

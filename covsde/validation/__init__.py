@@ -1,7 +1,8 @@
 """Validation: a limit against its finite networks, observable by observable."""
 
+from ._describe import describe
 from ._report import Report
-from ._rows import Row
+from ._rows import Row, measure
 from ._validate import validate
 
-__all__ = ["Report", "Row", "validate"]
+__all__ = ["Report", "Row", "describe", "measure", "validate"]

@@ -84,14 +84,20 @@ class Report:
             "observable": np.array(labels),
             "width": widths,
             "kind": ("observable", np.array([row.kind for row in first])),
-            "a": ("observable", np.array([-1 if row.a is None else row.a for row in first])),
-            "b": ("observable", np.array([-1 if row.b is None else row.b for row in first])),
+            "a": (
+                "observable",
+                np.array([-1 if row.a is None else row.a for row in first]),
+            ),
+            "b": (
+                "observable",
+                np.array([-1 if row.b is None else row.b for row in first]),
+            ),
         }
         attributes = {
             "limit": describe(self.limit.limit),
             "t1": self.t1,
             "time_unit": "depth/width",
-            "expected": expected_bias(self.limit.limit),
+            "ks_bias": expected_bias(self.limit.limit),
             "notes": " ".join(self.notes),
             "v0": self.v0.ravel(),
         }

@@ -98,8 +98,8 @@ def compare(v0: np.ndarray, limit: Solution, networks: tuple[Solution, ...]) -> 
             shares = _stopped(limit).astype(float), _stopped(network).astype(float)
             rows.append(_row(Observable(STOPPED), network, 0.0, *shares))
         notes.append(
-            "Paths and networks that were stopped are counted in the stopped share and left "
-            "out of every other row."
+            "Paths and networks that were stopped are counted in the stopped share and "
+            "left out of every other row."
         )
     return Comparison(tuple(rows), tuple(notes))
 
@@ -111,7 +111,9 @@ def measure(v: np.ndarray) -> dict[Observable, np.ndarray]:
     log_v = np.asarray(observables.log_diagonal(covariances))
     rho = np.asarray(observables.correlation(covariances))
     values = {Observable(LOG_V, a, a): log_v[:, a] for a in range(m)}
-    values |= {Observable(RHO, a, b): rho[:, a, b] for a in range(m) for b in range(a + 1, m)}
+    values |= {
+        Observable(RHO, a, b): rho[:, a, b] for a in range(m) for b in range(a + 1, m)
+    }
     if m > 1:  # for one input it is log V
         values[Observable(LOG_DET)] = np.asarray(observables.log_det(covariances))
     return values

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 import jax
@@ -24,9 +25,8 @@ _FEW = 3
 def render(report: Report, full: bool) -> str:
     """The whole text: what was run, the table, how to read it."""
     widths = [network.width for network in report.networks]
-    last = widths[-1]
-    head = ["observable", "t = 0", "limit", f"n = {last}", "W1"]
-    head += [f"{n}" for n in widths] + (["decay"] if len(widths) > 1 else [])
+    head = ["observable", "t = 0", "limit", f"n = {widths[-1]}", "W1"]
+    head += [f"{n} " for n in widths] + (["decay"] if len(widths) > 1 else [])
     body: list[list[str] | None] = []
     for kind in (LOG_V, RHO, LOG_DET, STOPPED):
         lines = by_observable(report.rows, kind)
@@ -36,17 +36,12 @@ def render(report: Report, full: bool) -> str:
         body += [_one(line) for line in (lines if few else _named(lines, kind))]
         if not few:
             symbol = "ρ" if kind == RHO else kind
-            body.append(_summary(f"median of {len(lines)} {symbol}", lines, np.median))
-            body.append(_summary(f"largest of {len(lines)}", lines, np.max))
+            median, largest = (_summary(lines, f) for f in (np.median, np.max))
+            body.append([f"median of {len(lines)} {symbol}", *median])
+            body.append([f"largest of {len(lines)}", *largest[: 4 + len(widths)]])
         body.append(None)
-    above = " " * 2
     table = _align(head, body[:-1])
-    ks_start = table[0].index("W1") + 2
-    above = " " * (ks_start + 2) + "KS distance, n ="
-    means = "mean ± standard error"
-    column = table[0].index("limit") - 8
-    above = above[:column] + means + above[column + len(means) :]
-    return "\n".join([*_title(report), "", above, *table, "", *_footer(report)])
+    return "\n".join([*_title(report), "", *table, "", *_footer(report, len(table[2]))])
 
 
 def by_observable(rows: Sequence[Row], kind: str) -> list[list[Row]]:
@@ -86,15 +81,19 @@ def _one(line: list[Row]) -> list[str]:
     ]
 
 
-def _summary(label: str, lines: list[list[Row]], statistic) -> list[str]:
-    ks = [float(statistic([row.ks for row in column])) for column in zip(*lines, strict=True)]
+def _summary(lines: list[list[Row]], statistic) -> list[str]:
+    """A statistic of the distances over all observables of a kind."""
+    ks = [
+        float(statistic([row.ks for row in column])) for column in zip(*lines, strict=True)
+    ]
     wasserstein = float(statistic([line[-1].wasserstein for line in lines]))
     levels = lines[0]
     cells = [
-        f"{x:.3f}{'*' if x > row.ks_level else ' '}" for x, row in zip(ks, levels, strict=True)
+        f"{x:.3f}{'*' if x > row.ks_level else ' '}"
+        for x, row in zip(ks, levels, strict=True)
     ]
     decay = _decay([row.width for row in levels], ks, levels)
-    return [label, "", "", "", f"{wasserstein:.3f}", *cells, *decay]
+    return ["", "", "", f"{wasserstein:.3f}", *cells, *decay]
 
 
 def _decay(widths: list[int], ks: list[float], levels: list[Row]) -> list[str]:
@@ -104,25 +103,31 @@ def _decay(widths: list[int], ks: list[float], levels: list[Row]) -> list[str]:
     above = [x > row.ks_level for x, row in zip(ks, levels, strict=True)]
     if not any(above):
         return ["noise"]
-    if all(above):
-        return [f"n^{decay_exponent(np.array(widths), np.array(ks)):.1f}"]
-    return ["to noise"] if above == sorted(above, reverse=True) else ["unclear"]
+    seen = above.index(False) if False in above else len(above)
+    if seen >= 2 and max(ks) > 2 * levels[0].ks_level:
+        exponent = decay_exponent(np.array(widths[:seen]), np.array(ks[:seen]))
+        return [f"n^{exponent:.1f}"]
+    return ["to noise"] if 0 < seen < len(above) and not any(above[seen:]) else ["unclear"]
 
 
 def _align(head: list[str], body: Sequence[list[str] | None]) -> list[str]:
+    body = [row and row + [""] * (len(head) - len(row)) for row in body]
     rows = [head, *(row for row in body if row)]
     sizes = [max(len(row[i]) for row in rows) for i in range(len(head))]
-    names = {0, len(head) - 1} if head[-1] == "decay" else {0}
+    left = {0, len(head) - 1} if head[-1] == "decay" else {0}
 
     def line(row: list[str]) -> str:
         cells = [
-            cell.ljust(size) if i in names else cell.rjust(size)
+            cell.ljust(size) if i in left else cell.rjust(size)
             for i, (cell, size) in enumerate(zip(row, sizes, strict=True))
         ]
         return "  ".join(cells).rstrip()
 
-    rule = "-" * len(line([x.ljust(size) for x, size in zip(head, sizes, strict=True)]))
-    return [line(head), rule, *(line(row) if row else "" for row in body)]
+    starts = [sum(sizes[:i]) + 2 * i for i in range(len(sizes))]
+    means = "mean ± standard error".center(sizes[2] + sizes[3] + 2).rstrip()
+    above = (" " * starts[2] + means).ljust(starts[5]) + "KS distance, n ="
+    rule = "-" * (sum(sizes) + 2 * len(sizes) - 2)
+    return [above, line(head), rule, *(line(row) if row else "" for row in body)]
 
 
 def _title(report: Report) -> list[str]:
@@ -130,22 +135,27 @@ def _title(report: Report) -> list[str]:
     solver = type(solution.solver).__name__
     return [
         f"{describe(solution.limit)} at t = {report.t1:g} (time is depth/width)",
-        f"limit: {solution.num_paths} paths, {solver}, step at most {solution.dt0:.4g}; "
-        f'networks: {networks[0].num_paths} of each width n, method "{networks[0].method}"',
+        f"limit: {solution.num_paths} paths, {solver}, steps of at most {solution.dt0:.4g}",
+        f"networks: {networks[0].num_paths} of each width n, method "
+        f'"{networks[0].method}"; inputs count from 0',
     ]
 
 
-def _footer(report: Report) -> list[str]:
-    rows = [row for row in report.rows if row.width == report.networks[-1].width]
+def _footer(report: Report, width: int) -> list[str]:
+    last = report.networks[-1].width
+    rows = [row for row in report.rows if row.width == last]
     above = sum(row.above for row in rows)
     level = min(row.ks_level for row in rows)
     lines = [
-        "W1 is the Wasserstein-1 distance at the largest width; inputs count from 0.",
-        f"* KS above its 5 % level, {level:.3f}: equal laws exceed it in one row of twenty.",
-        f"At n = {rows[0].width}, {above} of {len(rows)} observables are above it.",
-        f"Expected if the limit is right: {expected_bias(report.limit.limit)}.",
+        f"* KS above its 5 % level, {level:.3f}, which samples of one law exceed in one "
+        f"row of twenty. At n = {last} it is exceeded in {above} of {len(rows)} rows.",
+        f"If the limit is right, KS has {expected_bias(report.limit.limit)}.",
+        f"W1 is the Wasserstein-1 distance at n = {last}.",
+        *(f"Note: {note}" for note in report.notes),
     ]
-    return lines + [f"Note: {note}" for note in report.notes]
+    if len(report.networks) > 1:
+        lines[2] += " decay: the power of n that fits KS where it stands out of the noise."
+    return [part for line in lines for part in wrap(line, width, subsequent_indent="  ")]
 
 
 def expected_bias(limit: AbstractLimit) -> str:
@@ -155,10 +165,7 @@ def expected_bias(limit: AbstractLimit) -> str:
         if isinstance(leaf, ShapedReLU):
             c_plus, c_minus = float(leaf.c_plus), float(leaf.c_minus)
             if abs(c_plus) != abs(c_minus):
-                return (
-                    "a finite-width bias of O(1/√n) in KS (shaped ReLU with c₊ ≠ −c₋), "
-                    "falling with n"
-                )
+                return "a finite-width bias of O(1/√n) (shaped ReLU with c₊ ≠ −c₋)"
     if isinstance(limit, ShapedMLP):
-        return "a finite-width bias of O(1/n) in KS, falling with n"
-    return "a finite-width bias in KS that vanishes as n grows"
+        return "a finite-width bias of O(1/n)"
+    return "a finite-width bias that vanishes as n grows"

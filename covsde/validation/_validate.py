@@ -110,7 +110,7 @@ def validate(
         num_paths=problem.num_paths,
         dt0=dt0,
         solver=solver,
-        saveat=times,
+        saveat=times,  # pyright: ignore[reportArgumentType]
         stop_above=stop_above,
     )
     ours.vs.block_until_ready()
@@ -126,7 +126,7 @@ def validate(
             key=jax.random.fold_in(problem.key, n),
             num_networks=num_networks,
             method=method,
-            saveat=times,
+            saveat=times,  # pyright: ignore[reportArgumentType]
             stop_above=stop_above,
             progress=lambda done, total: tell(f"n = {n}", done, total),
         )

@@ -1,0 +1,137 @@
+"""The inputs of the networks: rows of a file, or handwritten digits."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from ._errors import refuse
+
+DIGITS = 7
+_MOST_INPUTS = 100
+
+
+class Inputs(NamedTuple):
+    """Inputs `(m, n_in)`, one a row, and a sentence about them."""
+
+    x: np.ndarray
+    words: str
+
+
+def read_inputs(path: Path | None, digits: int | None) -> Inputs:
+    """The inputs that `--inputs` and `--digits` ask for."""
+    if path is None:
+        return handwritten_digits(DIGITS if digits is None else digits)
+    if digits is not None:
+        raise refuse(
+            "--digits", "cannot be given together with --inputs. Choose one of them."
+        )
+    x = read_file(path)
+    return Inputs(x, f"{len(x)} inputs of dimension {x.shape[1]} from {path}")
+
+
+def handwritten_digits(count: int) -> Inputs:
+    """One image of each of the classes 0, 1, …, from the set bundled with scikit-learn.
+
+    8×8 pixels. The mean image of the set is taken off, and all images are divided by one
+    number, such that the mean of `V_0^{aa}` is 1.
+    """
+    if not 1 <= count <= 10:
+        raise refuse(
+            "--digits",
+            f"must be from 1 to 10, for there is one image of each digit; got {count}. "
+            "Give other inputs by --inputs.",
+        )
+    try:
+        from sklearn.datasets import load_digits
+    except ImportError as error:
+        raise refuse(
+            "--digits",
+            "the digits come with scikit-learn, which is not installed. Install it with "
+            "`pip install 'covsde[examples]'`, or give other inputs by --inputs.",
+        ) from error
+    images, classes = load_digits(return_X_y=True)
+    first = [np.flatnonzero(classes == digit)[0] for digit in range(count)]
+    x = images[first] - images.mean(axis=0)
+    x = x / np.sqrt(np.mean(x**2))
+    return Inputs(x, f"{count} handwritten digits (one image a class, less the mean image)")
+
+
+def read_file(path: Path) -> np.ndarray:
+    """A matrix from a .npy or .csv file; refuses what is no set of inputs."""
+    hint = "Give a .npy or .csv file with one input a row."
+    if path.suffix.lower() not in (".npy", ".csv"):
+        raise refuse("--inputs", f"must be a .npy or .csv file; got {str(path)!r}. {hint}")
+    if not path.is_file():
+        kind = "is a folder" if path.is_dir() else "does not exist"
+        raise refuse("--inputs", f"the file {str(path)!r} {kind}. {hint}")
+    try:
+        x = _load(path)
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise refuse("--inputs", f"cannot read {str(path)!r}: {reason}. {hint}") from error
+    except (ValueError, EOFError) as error:
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        way_out = (
+            "Every line must hold as many numbers, separated by commas, and no heading."
+            if path.suffix.lower() == ".csv"
+            else "Write it with `numpy.save`."
+        )
+        raise refuse(
+            "--inputs",
+            f"cannot read {str(path)!r} as a matrix of numbers ({reason}). {way_out}",
+        ) from error
+    return _check(x, path, hint)
+
+
+def _load(path: Path) -> np.ndarray:
+    if path.suffix.lower() == ".npy":
+        return np.load(path, allow_pickle=False)
+    text = path.read_text(encoding="utf-8-sig")
+    if not text.strip():
+        raise ValueError("the file is empty")
+    return np.loadtxt(text.splitlines(), delimiter=",", ndmin=2)
+
+
+def _check(x: np.ndarray, path: Path, hint: str) -> np.ndarray:
+    name = repr(str(path))
+    if not (np.issubdtype(x.dtype, np.floating) or np.issubdtype(x.dtype, np.integer)):
+        raise refuse(
+            "--inputs", f"{name} must hold real numbers; got dtype {x.dtype}. {hint}"
+        )
+    if x.ndim != 2 or 0 in x.shape:
+        raise refuse(
+            "--inputs",
+            f"{name} must hold a matrix, one input a row; got shape {x.shape}. Reshape it, "
+            "e.g. `x.reshape(len(x), -1)`.",
+        )
+    if len(x) > _MOST_INPUTS:
+        raise refuse(
+            "--inputs",
+            f"{name} must hold at most {_MOST_INPUTS} inputs, one a row; got {len(x)}. "
+            "V has an entry for each pair of inputs: choose some rows.",
+        )
+    x = x.astype(np.float64)
+    bad = np.flatnonzero(~np.isfinite(x).all(axis=1))
+    if bad.size:
+        raise refuse(
+            "--inputs",
+            f"{name} must hold finite numbers; got NaN or infinity in row {bad[0] + 1}. "
+            "Remove that row, or fill it in.",
+        )
+    zero = np.flatnonzero(~x.any(axis=1))
+    if zero.size:
+        raise refuse(
+            "--inputs",
+            f"{name} must have no zero input; got one in row {zero[0] + 1}, whose "
+            "correlations are undefined. Remove it, or shift the inputs.",
+        )
+    with np.errstate(over="ignore", under="ignore"):
+        size = np.mean(x**2, axis=1)
+    if not (np.isfinite(size).all() and (size > np.finfo(np.float32).tiny).all()):
+        raise refuse(
+            "--inputs",
+            f"{name} must hold numbers of ordinary size; got inputs of mean square from "
+            f"{size.min():.3g} to {size.max():.3g}. Scale them to mean square 1.",
+        )
+    return x

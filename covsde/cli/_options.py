@@ -1,0 +1,342 @@
+"""The options that the commands share, and what they build."""
+
+import os
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, NamedTuple
+
+import jax
+import jax.numpy as jnp
+import typer
+from jaxtyping import Array
+
+from .. import activations, solvers
+from ..limits import ShapedMLP
+from ..solve import default_step
+from ..validation import describe
+from ._errors import at_least, number, refuse
+
+_MOST_STEPS = 100_000
+_WHAT, _HOW, _WHERE = "Network", "Simulation", "Output"
+
+
+class Activation(StrEnum):
+    """Activations by name."""
+
+    relu = "relu"
+    tanh = "tanh"
+    silu = "silu"
+    gelu = "gelu"
+    softplus = "softplus"
+    sin = "sin"
+    erf = "erf"
+    sigmoid = "sigmoid"
+    linear = "linear"
+
+
+class Solver(StrEnum):
+    """Solvers by name."""
+
+    geodesic = "geodesic"
+    palindromic = "palindromic"
+    wishart = "wishart"
+    factor = "factor"
+    projected = "projected"
+
+
+class Method(StrEnum):
+    """Ways to sample a finite network."""
+
+    gram = "gram"
+    weights = "weights"
+
+
+def gelu(x):
+    """`x Φ(x)`, exactly."""
+    return jax.nn.gelu(x, approximate=False)
+
+
+ACTIVATIONS = ", ".join(Activation)
+
+_FUNCTIONS = {
+    Activation.tanh: jnp.tanh,
+    Activation.silu: jax.nn.silu,
+    Activation.gelu: gelu,
+    Activation.softplus: jax.nn.softplus,
+    Activation.sin: jnp.sin,
+    Activation.erf: jax.scipy.special.erf,
+    Activation.sigmoid: jax.nn.sigmoid,
+}
+
+_SOLVERS = {
+    Solver.geodesic: solvers.GeodesicStrang,
+    Solver.palindromic: solvers.PalindromicStrang,
+    Solver.wishart: solvers.WishartEuler,
+    Solver.factor: solvers.FactorEuler,
+    Solver.projected: solvers.ProjectedEuler,
+}
+
+
+def _real(text: str) -> float:
+    try:
+        return float(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"must be a number; got {text!r}.") from error
+
+
+def whole(text: str) -> int:
+    """An integer typed by a person."""
+    try:
+        return int(text)
+    except ValueError as error:
+        raise typer.BadParameter(f"must be an integer; got {text!r}.") from error
+
+
+InputsOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--inputs",
+        metavar="FILE",
+        help="Inputs, one a row, in a .npy or .csv file. They are used as they are.",
+        rich_help_panel=_WHAT,
+    ),
+]
+DigitsOption = Annotated[
+    int | None,
+    typer.Option(
+        "--digits",
+        parser=whole,
+        metavar="N",
+        help="Handwritten digits 0, 1, …, N−1 as inputs, up to 10. (default: 7)",
+        rich_help_panel=_WHAT,
+        show_default=False,
+    ),
+]
+CPlusOption = Annotated[
+    float | None,
+    typer.Option(
+        "--c-plus",
+        parser=_real,
+        metavar="X",
+        help="relu: its positive slope is 1 + c₊/√n. (default: 0)",
+        rich_help_panel=_WHAT,
+    ),
+]
+CMinusOption = Annotated[
+    float | None,
+    typer.Option(
+        "--c-minus",
+        parser=_real,
+        metavar="X",
+        help="relu: its negative slope is 1 + c₋/√n. (default: -1)",
+        rich_help_panel=_WHAT,
+    ),
+]
+AOption = Annotated[
+    float | None,
+    typer.Option(
+        "--a",
+        parser=_real,
+        metavar="X",
+        help="Smooth activations: the shaping a > 0, φ(x/(a√n)); larger is nearer to "
+        "linear. (default: 1)",
+        rich_help_panel=_WHAT,
+    ),
+]
+CenterOption = Annotated[
+    float | None,
+    typer.Option(
+        "--center",
+        parser=_real,
+        metavar="X",
+        help="Smooth activations: the point about which φ is used. (default: 0)",
+        rich_help_panel=_WHAT,
+    ),
+]
+T1Option = Annotated[
+    float,
+    typer.Option(
+        "--t1",
+        parser=_real,
+        metavar="X",
+        help="Final time: depth/width.",
+        rich_help_panel=_WHAT,
+    ),
+]
+PathsOption = Annotated[
+    int,
+    typer.Option(
+        "--paths",
+        parser=whole,
+        metavar="N",
+        help="Paths of the limit.",
+        rich_help_panel=_HOW,
+    ),
+]
+SolverOption = Annotated[
+    Solver,
+    typer.Option(
+        "--solver",
+        metavar="NAME",
+        help=f"Scheme for the limit: {', '.join(Solver)}.",
+        rich_help_panel=_HOW,
+    ),
+]
+Dt0Option = Annotated[
+    float | None,
+    typer.Option(
+        "--dt0",
+        parser=_real,
+        metavar="X",
+        help="Longest step of the solver, in depth/width. (default: from the solver)",
+        rich_help_panel=_HOW,
+    ),
+]
+StopAboveOption = Annotated[
+    float | None,
+    typer.Option(
+        "--stop-above",
+        parser=_real,
+        metavar="X",
+        help="Stop a path once tr V/m exceeds this level. (default: never, or "
+        "8 × max(1, tr V₀/m) where the limit may explode)",
+        rich_help_panel=_HOW,
+    ),
+]
+SeedOption = Annotated[
+    int,
+    typer.Option(
+        "--seed",
+        parser=whole,
+        metavar="N",
+        help="Seed of all random numbers.",
+        rich_help_panel=_HOW,
+    ),
+]
+Float32Option = Annotated[
+    bool,
+    typer.Option(
+        "--float32", help="Compute in float32, not float64.", rich_help_panel=_HOW
+    ),
+]
+PANEL_WHAT, PANEL_HOW, PANEL_WHERE = _WHAT, _HOW, _WHERE
+
+
+class Shaping(NamedTuple):
+    """The options of activations; None where one was not given."""
+
+    c_plus: float | None
+    c_minus: float | None
+    a: float | None
+    center: float | None
+
+    def check(self, names: list[Activation]) -> None:
+        """Refuses a number that means nothing, or has no activation to act on."""
+        relu = {"--c-plus": self.c_plus, "--c-minus": self.c_minus}
+        smooth = {"--a": self.a, "--center": self.center}
+        for options, wanted, usable in (
+            (relu, "relu", Activation.relu in names),
+            (smooth, "a smooth activation", any(name in _FUNCTIONS for name in names)),
+        ):
+            for option, value in options.items():
+                if value is not None and not usable:
+                    chosen = ", ".join(name.value for name in names)
+                    raise refuse(
+                        option,
+                        f"acts on {wanted} only; got --activation {chosen}. Leave it "
+                        "out, or choose another --activation.",
+                    )
+        number("--a", self.a, "It is the shaping constant; 1 is usual.")
+        for option in ("--c-plus", "--c-minus", "--center"):
+            value = {**relu, **smooth}[option]
+            number(option, value, "0 is the usual value.", positive=False)
+
+    def limit(self, name: Activation) -> ShapedMLP:
+        """The limit of the network with this activation."""
+        if name is Activation.linear:
+            return ShapedMLP(activations.Identity())
+        if name is Activation.relu:
+            c_plus = 0.0 if self.c_plus is None else self.c_plus
+            c_minus = -1.0 if self.c_minus is None else self.c_minus
+            return ShapedMLP(activations.ShapedReLU(c_plus, c_minus))
+        a = 1.0 if self.a is None else self.a
+        center = 0.0 if self.center is None else self.center
+        return ShapedMLP(activations.ShapedSmooth(_FUNCTIONS[name], a=a, center=center))
+
+
+def make_solver(name: Solver):
+    """The solver of a name."""
+    return _SOLVERS[name]()
+
+
+def check_simulation(
+    t1: float, paths: int, dt0: float | None, stop_above: float | None, seed: int
+) -> None:
+    """Refuses the numbers of a simulation that mean nothing."""
+    number("--t1", t1, "It is depth/width: 0.5 for a network half as deep as wide.")
+    number("--dt0", dt0, "Leave it out to have a step chosen.")
+    number("--stop-above", stop_above, "It stops a path once tr V/m exceeds it.")
+    at_least("--paths", paths, 2, "It is how many paths of the limit to simulate.")
+    if not 0 <= seed < 2**63:
+        raise refuse("--seed", f"must be an integer from 0 to 2^63 − 1; got {seed}. Try 0.")
+
+
+def check_steps(limit: ShapedMLP, solver, m: int, t1: float, dt0: float | None) -> None:
+    """Refuses a simulation of so many steps that it would never end."""
+    step = default_step(solver, limit, m) if dt0 is None else dt0
+    if t1 <= step * _MOST_STEPS:
+        return
+    if dt0 is not None:
+        raise refuse(
+            "--dt0",
+            f"must make at most {_MOST_STEPS} steps up to --t1 {t1:g}; got {dt0:g}. Leave "
+            "it out to have a step chosen.",
+        )
+    if step > 1e-3:
+        raise refuse(
+            "--t1",
+            f"must take at most {_MOST_STEPS} steps; got {t1:g}, with steps of {step:.2g}. "
+            "Give a shorter time, or set --dt0.",
+        )
+    raise refuse(
+        "--activation",
+        f"{describe(limit.activation)} has so strong a drift that --t1 {t1:g} takes "
+        f"{t1 / step:.2g} steps. Weaken its shaping (a larger --a, another --center, "
+        "--c-plus nearer to --c-minus), or set --dt0.",
+    )
+
+
+def check_memory(option: str, count: int, times: int, v0: Array) -> None:
+    """Refuses so many covariances that this machine cannot hold them."""
+    needed = count * times * v0.size * v0.dtype.itemsize
+    try:
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, ValueError, OSError):  # not every system tells
+        return
+    if needed > memory / 4:
+        raise refuse(
+            option,
+            f"must fit in memory: {count} × {times} covariances of {len(v0)} inputs take "
+            f"{needed / 1e9:.3g} GB, of {memory / 1e9:.3g}. Lower it, or save fewer times.",
+        )
+
+
+def parse_widths(text: str) -> tuple[int, ...]:
+    """`32,64,128`."""
+    hint = "Give integers separated by commas, e.g. 32,64,128."
+    try:
+        widths = [int(part) for part in text.split(",")]
+    except ValueError as error:
+        raise refuse("--widths", f"must be integers; got {text!r}. {hint}") from error
+    if min(widths) < 1 or len(set(widths)) < len(widths):
+        raise refuse(
+            "--widths", f"must be different integers of at least 1; got {text!r}. {hint}"
+        )
+    return tuple(sorted(widths))
+
+
+def stop_level(limit: ShapedMLP, v0, stop_above: float | None) -> float | None:
+    """The level at which to stop: one is chosen where the limit may explode."""
+    if stop_above is not None or not limit.drift.can_explode:
+        return stop_above
+    return 8.0 * max(1.0, float(jnp.trace(v0)) / len(v0))

@@ -1,0 +1,153 @@
+"""`covsde solve`: paths of the limit alone, into a file."""
+
+import time
+from pathlib import Path
+from typing import Annotated
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import typer
+
+from .. import inputs as _library_inputs
+from .. import solve as _simulate
+from ..plotting import typical_pairs
+from ..solution import Solution
+from ..validation import describe, measure
+from . import _options as opt
+from ._errors import at_least, in_words_of_the_command_line, refuse, writing
+from ._inputs import read_inputs
+from ._options import Activation, Solver
+
+_LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
+
+HELP = "\n\n".join(
+    (
+        "Solve the limit, and write its covariance paths to a netCDF file.",
+        "The file holds v (path, time, a, b), the covariances; time, in depth/width; and "
+        "stopped_at, the time at which a path was stopped, inf where it never was.",
+    )
+)
+
+
+def solve(
+    inputs: opt.InputsOption = None,
+    digits: opt.DigitsOption = None,
+    activation: Annotated[
+        Activation,
+        typer.Option(
+            "--activation",
+            metavar="NAME",
+            help=f"{opt.ACTIVATIONS}.",
+            rich_help_panel=opt.PANEL_WHAT,
+        ),
+    ] = Activation.relu,
+    c_plus: opt.CPlusOption = None,
+    c_minus: opt.CMinusOption = None,
+    a: opt.AOption = None,
+    center: opt.CenterOption = None,
+    t1: opt.T1Option = 0.5,
+    paths: opt.PathsOption = 10_000,
+    solver: opt.SolverOption = Solver.geodesic,
+    dt0: opt.Dt0Option = None,
+    stop_above: opt.StopAboveOption = None,
+    seed: opt.SeedOption = 0,
+    float32: opt.Float32Option = False,
+    save_times: Annotated[
+        int,
+        typer.Option(
+            "--save-times",
+            parser=opt.whole,
+            metavar="N",
+            help="How many times to save, equally spaced from 0 to t1; 1 saves t1 only.",
+            rich_help_panel=opt.PANEL_WHERE,
+        ),
+    ] = 1,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out", metavar="FILE", help="A netCDF file.", rich_help_panel=opt.PANEL_WHERE
+        ),
+    ] = Path("out/solution.nc"),
+) -> None:
+    """The command; `HELP` tells what it does."""
+    shaping = opt.Shaping(c_plus, c_minus, a, center)
+    shaping.check([activation])
+    opt.check_simulation(t1, paths, dt0, stop_above, seed)
+    at_least(
+        "--save-times", save_times, 1, "It is how many times to save; 1 saves t1 only."
+    )
+    if out.suffix != ".nc" or out.is_dir():
+        raise refuse(
+            "--out",
+            f"must be the name of a file that ends in .nc; got {str(out)!r}. Try v.nc.",
+        )
+    data = read_inputs(inputs, digits)
+    with writing(out):
+        out.parent.mkdir(parents=True, exist_ok=True)
+
+    began = time.perf_counter()
+    jax.config.update("jax_enable_x64", True)
+    with in_words_of_the_command_line():
+        v0 = _library_inputs.gram(jnp.asarray(data.x)).astype(
+            np.float32 if float32 else np.float64
+        )
+        limit = shaping.limit(activation)
+        opt.check_steps(limit, opt.make_solver(solver), len(v0), t1, dt0)
+        opt.check_memory("--paths", paths, save_times, v0)
+        level = opt.stop_level(limit, v0, stop_above)
+        solution = _simulate(
+            limit,
+            v0,
+            t1,
+            key=jax.random.key(seed),
+            num_paths=paths,
+            dt0=dt0,
+            solver=opt.make_solver(solver),
+            saveat=jnp.linspace(0, t1, save_times) if save_times > 1 else None,
+            stop_above=level,
+        )
+        solution.vs.block_until_ready()
+    if level is not None and stop_above is None:
+        typer.echo(
+            f"Note: {activation.value} may explode; paths stop at tr V/m > {level:g}."
+        )
+    with in_words_of_the_command_line(), writing(out):
+        solution.save(out)
+    typer.echo(f"{data.words}\n{summary(solution, np.asarray(v0))}")
+    times = "time" if solution.ts.size == 1 else "times"
+    typer.echo(
+        f"Written: {out} ({paths} paths, {solution.ts.size} {times}, "
+        f"{out.stat().st_size / 1e6:.1f} MB) in {time.perf_counter() - began:.0f} s."
+    )
+
+
+def summary(solution: Solution, v0: np.ndarray) -> str:
+    """Means and quantiles of a few observables at the last time, as plain text."""
+    stopped = np.isfinite(np.asarray(solution.stopped_at))
+    final = np.asarray(solution.vs[:, -1])[~stopped]
+    lines = [
+        f"{describe(solution.limit)} at t = {float(solution.ts[-1]):g} (depth/width)",
+        f"stopped: {stopped.sum()} of {stopped.size} paths ({stopped.mean():.2%})",
+    ]
+    if not len(final):
+        return "\n".join(lines)
+    start = {key: float(x[0]) for key, x in measure(v0[None]).items()}
+    values = measure(final)
+    lines += [
+        "",
+        f"{'':12}{'t = 0':>8}{'mean':>9}" + "".join(f"{q:>9.0%}" for q in _LEVELS),
+    ]
+    pairs = []
+    if solution.m > 1:
+        scale = np.sqrt(np.diagonal(v0))
+        pairs = typical_pairs(v0 / scale[:, None] / scale)
+    every = solution.m <= 4
+    for key, x in values.items():
+        if every or key.kind == "log det V" or (key.a, key.b) in pairs or key[1:] == (0, 0):
+            cells = [start[key], np.mean(x), *np.quantile(x, _LEVELS)]
+            numbers = "".join(f"{y:9.3f}" for y in cells[1:])
+            lines.append(f"{key.label:12}{cells[0]:8.3f}{numbers}")
+    if not every:
+        lines.append("(three typical pairs; the file has all)")
+    return "\n".join(lines) + "\n"

@@ -1,0 +1,197 @@
+"""`covsde validate`: the limit against finite networks."""
+
+import math
+import time
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import typer
+
+from .. import inputs as _library_inputs
+from ..validation import Report
+from ..validation import validate as compare
+from . import _options as opt
+from ._errors import at_least, in_words_of_the_command_line, refuse, writing
+from ._inputs import read_inputs
+from ._options import Activation, Method, Solver
+
+HELP = "\n\n".join(
+    (
+        "Hold the limit against finite networks.",
+        "Solves the limit, samples networks of several widths, and compares the laws at t1 "
+        "of the norms log V, the correlations ρ, and log det V. Without options it is the "
+        "main study, on handwritten digits.",
+        "Each activation gets a table here, and a folder with figures (.png), the whole "
+        "table (.txt, .nc) and all paths (.nc).",
+    )
+)
+
+
+def validate(
+    inputs: opt.InputsOption = None,
+    digits: opt.DigitsOption = None,
+    activation: Annotated[
+        list[Activation] | None,
+        typer.Option(
+            "--activation",
+            metavar="NAME",
+            help=f"{opt.ACTIVATIONS}; may be given several times (default: relu and tanh).",
+            rich_help_panel=opt.PANEL_WHAT,
+            show_default=False,
+        ),
+    ] = None,
+    c_plus: opt.CPlusOption = None,
+    c_minus: opt.CMinusOption = None,
+    a: opt.AOption = None,
+    center: opt.CenterOption = None,
+    t1: opt.T1Option = 0.5,
+    widths: Annotated[
+        str,
+        typer.Option(
+            "--widths",
+            metavar="N,N,…",
+            help="Widths n of the networks, of round(t1 × n) layers.",
+            rich_help_panel=opt.PANEL_HOW,
+        ),
+    ] = "32,64,128",
+    paths: opt.PathsOption = 10_000,
+    networks: Annotated[
+        int,
+        typer.Option(
+            "--networks",
+            parser=opt.whole,
+            metavar="N",
+            help="Networks of each width.",
+            rich_help_panel=opt.PANEL_HOW,
+        ),
+    ] = 4_000,
+    method: Annotated[
+        Method,
+        typer.Option(
+            "--method",
+            help="How networks are sampled: gram is fast and exact in law; weights draws "
+            "every weight.",
+            rich_help_panel=opt.PANEL_HOW,
+        ),
+    ] = Method.gram,
+    solver: opt.SolverOption = Solver.geodesic,
+    dt0: opt.Dt0Option = None,
+    stop_above: opt.StopAboveOption = None,
+    seed: opt.SeedOption = 0,
+    float32: opt.Float32Option = False,
+    out: Annotated[
+        Path,
+        typer.Option(
+            "--out",
+            metavar="FOLDER",
+            help="Folder for figures and data, one folder in it for each activation.",
+            rich_help_panel=opt.PANEL_WHERE,
+        ),
+    ] = Path("out"),
+) -> None:
+    """The command; `HELP` tells what it does."""
+    names = list(dict.fromkeys(activation or [Activation.relu, Activation.tanh]))
+    shaping = opt.Shaping(c_plus, c_minus, a, center)
+    shaping.check(names)
+    opt.check_simulation(t1, paths, dt0, stop_above, seed)
+    at_least("--networks", networks, 2, "It is how many networks of each width to sample.")
+    several = opt.parse_widths(widths)
+    if round(t1 * several[0]) < 1:
+        raise refuse(
+            "--widths",
+            "must make networks of at least one layer, round(t1 × n); got n = "
+            f"{several[0]} with --t1 {t1:g}. Give widths of at least {math.ceil(1 / t1)}.",
+        )
+    data = read_inputs(inputs, digits)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
+
+    began = time.perf_counter()
+    jax.config.update("jax_enable_x64", True)
+    with in_words_of_the_command_line():
+        v0 = _library_inputs.gram(jnp.asarray(data.x)).astype(
+            np.float32 if float32 else np.float64
+        )
+        limits = {name: shaping.limit(name) for name in names}
+        for limit in limits.values():
+            opt.check_steps(limit, opt.make_solver(solver), len(v0), t1, dt0)
+    times = jnp.asarray(figure_times(t1, several[0]))
+    opt.check_memory("--paths", paths, times.size, v0)
+    opt.check_memory("--networks", networks * len(several), times.size, v0)
+    typer.echo(data.words)
+    for name, limit in limits.items():
+        level = opt.stop_level(limit, v0, stop_above)
+        with in_words_of_the_command_line(), _bars(name.value) as progress:
+            report = compare(
+                limit,
+                v0,
+                t1,
+                width=several,
+                key=jax.random.key(seed),
+                num_paths=paths,
+                num_networks=networks,
+                method=method.value,
+                dt0=dt0,
+                solver=opt.make_solver(solver),
+                saveat=times,
+                stop_above=level,
+                progress=progress,
+            )
+        typer.echo(f"\n{report.table()}")
+        if level is not None and stop_above is None:
+            typer.echo(f"Note: {name.value} may explode; paths stop at tr V/m > {level:g}.")
+        typer.echo(f"Figures and data: {_write(report, out / name.value)}")
+    typer.echo(f"\nDone in {time.perf_counter() - began:.0f} s.")
+
+
+def figure_times(t1: float, width: int) -> np.ndarray:
+    """Times for figures over depth: layers of the narrowest network, dense at first."""
+    fractions = np.array([1, 2, 4, 8, 12]) / 16
+    layers = np.unique(np.round(fractions * round(t1 * width)))
+    times = layers[layers > 0] / width
+    return np.append(times[times < t1 - 0.5 / width], t1)
+
+
+def _write(report: Report, folder: Path) -> str:
+    with in_words_of_the_command_line(), writing(folder):
+        files = [*report.figures(folder), *report.save(folder)]
+    megabytes = sum(file.stat().st_size for file in files) / 1e6
+    return f"{folder}/ ({len(files)} files, {megabytes:.0f} MB)"
+
+
+@contextmanager
+def _bars(name: str):
+    """A progress bar while something runs, on a terminal only."""
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        Progress,
+        SpinnerColumn,
+        TextColumn,
+        TimeElapsedColumn,
+    )
+
+    console = Console(stderr=True)
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(
+        *columns, console=console, transient=True, disable=not console.is_terminal
+    ) as bars:
+        tasks = {}
+
+        def progress(what: str, done: int, total: int) -> None:
+            if what not in tasks:
+                words = "compiling and solving the limit" if what == "limit" else what
+                pulse = None if what == "limit" else total
+                tasks[what] = bars.add_task(f"{name}: {words}", total=pulse)
+            bars.update(tasks[what], completed=done, total=total if done else None)
+
+        yield progress

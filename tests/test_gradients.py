@@ -1,0 +1,116 @@
+"""Reverse-mode gradients of statistics of V_T, against central differences."""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import covsde
+from covsde.observables import correlation
+
+T, PATHS, STEPS = 0.5, 400, 8
+V0 = jnp.array([[1.2, 0.3], [0.3, 0.8]])
+KEY = jax.random.key(5)
+
+
+def relu(c_plus):
+    return covsde.ShapedReLU(c_plus, -1.0)
+
+
+def smooth(a):
+    # neither derivative at the centre vanishes, and V does not explode
+    return covsde.ShapedSmooth(jax.nn.softplus, a, 0.7)
+
+
+def mean_correlation(vs):
+    return jnp.mean(correlation(vs)[..., 0, 1])
+
+
+def by_solve(solver):
+    def statistic(activation, v0):
+        limit = covsde.ShapedMLP(activation)
+        solution = covsde.solve(
+            limit, v0, T, key=KEY, num_paths=PATHS, dt0=T / STEPS, solver=solver
+        )
+        return mean_correlation(solution.vs)
+
+    return statistic
+
+
+def by_diffeqsolve(solver, t1=T):
+    cells = STEPS * getattr(solver, "cells_per_step", 1)
+    path = covsde.BrownianGrid(
+        jnp.linspace(0.0, t1, cells + 1), 2, key=KEY, num_paths=PATHS
+    )
+
+    def statistic(activation, v0):
+        solution = diffrax.diffeqsolve(
+            covsde.ShapedMLP(activation).terms(path),
+            solver,
+            t0=0.0,
+            t1=t1,
+            dt0=t1 / STEPS,
+            y0=jnp.broadcast_to(v0, (PATHS, 2, 2)),
+            max_steps=STEPS,
+        )
+        return mean_correlation(solution.ys)
+
+    return statistic
+
+
+ROUTES = {
+    "solve, geodesic": by_solve(covsde.GeodesicStrang()),
+    "solve, palindromic": by_solve(covsde.PalindromicStrang()),
+    "diffeqsolve, geodesic": by_diffeqsolve(covsde.GeodesicStrang()),
+    # so short that Euler–Maruyama on V stays within the cone
+    "diffeqsolve, Euler": by_diffeqsolve(diffrax.Euler(), t1=T / 32),
+}
+
+
+def central_difference(fn, x, step=1e-4):
+    """Fourth-order central difference."""
+    near, far = fn(x + step) - fn(x - step), fn(x + 2 * step) - fn(x - 2 * step)
+    return (8 * near - far) / (12 * step)
+
+
+def agree(gradient, difference, name):
+    digits = -np.log10(abs(float(gradient) / float(difference) - 1) + 1e-16)
+    print(f"{name}: gradient {float(gradient):+.8f}, agrees to {digits:.1f} digits")
+    assert digits >= 5
+
+
+@pytest.mark.parametrize("route", ROUTES)
+def test_gradient_in_the_activation(route):
+    statistic = jax.jit(lambda c: ROUTES[route](relu(c), V0))
+    agree(jax.grad(statistic)(0.4), central_difference(statistic, 0.4), f"{route}, c₊")
+    statistic = jax.jit(lambda a: ROUTES[route](smooth(a), V0))
+    agree(jax.grad(statistic)(0.9), central_difference(statistic, 0.9), f"{route}, a")
+
+
+@pytest.mark.parametrize("activation", [relu(0.4), smooth(0.9)], ids=["relu", "smooth"])
+@pytest.mark.parametrize("route", ROUTES)
+def test_gradient_in_the_start(route, activation):
+    direction = jnp.array([[0.3, -0.2], [-0.2, 0.5]])
+    statistic = jax.jit(lambda e: ROUTES[route](activation, V0 + e * direction))
+    agree(jax.grad(statistic)(0.0), central_difference(statistic, 0.0), f"{route}, V0")
+
+
+def test_gradient_at_duplicate_inputs_is_finite():
+    v0 = jnp.array([[1.0, 1.0, 0.2], [1.0, 1.0, 0.2], [0.2, 0.2, 1.0]])
+
+    def statistic(c_plus):
+        limit = covsde.ShapedMLP(relu(c_plus))
+        solution = covsde.solve(limit, v0, T, key=KEY, num_paths=50, dt0=T / 4)
+        return jnp.mean(correlation(solution.vs)[..., 0, 2])
+
+    agree(jax.grad(statistic)(0.4), central_difference(statistic, 0.4), "duplicates, c₊")
+
+
+def test_a_step_cannot_be_chosen_from_traced_parameters():
+    def statistic(c_plus):
+        limit = covsde.ShapedMLP(relu(c_plus))
+        return jnp.sum(covsde.solve(limit, V0, T, key=KEY, num_paths=2).vs)
+
+    with pytest.raises(ValueError, match="`dt0` must be given when JAX traces"):
+        jax.grad(statistic)(0.4)
