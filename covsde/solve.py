@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import math
+from typing import cast
 
 import diffrax
 import equinox as eqx
@@ -23,6 +24,7 @@ from .solvers import (
     GeodesicStrang,
     ProjectedEuler,
     Stopped,
+    StoppedState,
 )
 
 
@@ -110,10 +112,8 @@ def _simulate(limit, solver, v0, steps, save_times, level, key, num_paths, regul
     path = BrownianGrid(cells, m, key=key, num_paths=num_paths, dtype=dtype)
     v0 = jnp.broadcast_to(v0, (num_paths, m, m))
     on_factor = isinstance(solver, AbstractFactorSolver)
-    if on_factor:
-        start = factorise(v0).as_invertible(regular)
-    else:
-        start = Symmetric.from_dense(v0)
+    factor = factorise(v0).as_invertible(regular)
+    start = factor if on_factor else Symmetric.from_dense(v0)
     solved = diffrax.diffeqsolve(
         limit.terms(path),
         Stopped(solver, level),
@@ -127,9 +127,9 @@ def _simulate(limit, solver, v0, steps, save_times, level, key, num_paths, regul
         stepsize_controller=diffrax.StepTo(steps),
         max_steps=steps.size - 1,
     )
-    state = solved.solver_state
+    state, vs = cast(StoppedState, solved.solver_state), cast(Array, solved.ys)
     projections = state.inner if isinstance(solver, ProjectedEuler) else None
-    return jnp.moveaxis(solved.ys, 0, 1), state.stopped_at, projections
+    return jnp.moveaxis(vs, 0, 1), state.stopped_at, projections
 
 
 def covariance(y: Lower | Symmetric) -> Array:

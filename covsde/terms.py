@@ -62,7 +62,7 @@ class DriftTerm(diffrax.AbstractTerm):
         """`b(t, V)` in the form of `y`; for a factor, the drift bound to `args`."""
         if isinstance(y, Lower):
             return DriftOnFactor(self.drift, args)
-        return like(self.drift.batched(t, as_symmetric(y), args), y)
+        return like(self.drift.batched(jnp.asarray(t), as_symmetric(y), args), y)
 
     def contr(self, t0, t1, **kwargs):
         """`dt`."""
@@ -89,10 +89,10 @@ class NoiseTerm(diffrax.AbstractTerm):
     def vf(self, t, y, args):
         """The noise operator at `V`, or at a factor of it."""
         if isinstance(y, Lower):
-            return self.diffusion.at(t, y, args)
+            return self.diffusion.at(jnp.asarray(t), y, args)
         factor = cholesky(as_symmetric(y))
         dense = not isinstance(y, Symmetric)
-        return NoiseOnMatrix(self.diffusion.at(t, factor, args), dense)
+        return NoiseOnMatrix(self.diffusion.at(jnp.asarray(t), factor, args), dense)
 
     def contr(self, t0, t1, **kwargs):
         """The Brownian increment."""

@@ -86,7 +86,7 @@ def test_cholesky(pair):
 
 
 def test_expm(pair):
-    _, s, _, symmetric = pair
+    _, s, _, _ = pair
     scaled = s / np.linalg.norm(s, ord=2, axis=(-2, -1))[..., None, None]
     packed = Symmetric.from_dense(jnp.asarray(scaled))
     np.testing.assert_allclose(

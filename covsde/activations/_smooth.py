@@ -33,7 +33,7 @@ def taylor_derivatives(fn: Callable, x: Scalar) -> tuple[Array, Array, Array, Ar
         first = jax.grad(fn)
         second = jax.grad(first)
         value, d1, d2, d3 = fn(x), first(x), second(x), jax.grad(second)(x)
-    return tuple(map(jnp.asarray, (value, d1, d2, d3)))
+    return jnp.asarray(value), jnp.asarray(d1), jnp.asarray(d2), jnp.asarray(d3)
 
 
 class ShapedSmooth(AbstractActivation):
@@ -42,7 +42,8 @@ class ShapedSmooth(AbstractActivation):
     where `φ̃(x) = (φ(x + x₀) − φ(x₀))/φ'(x₀)` is expanded at the centre `x₀`. With
     `φ₂ = φ''(x₀)/φ'(x₀)` and `φ₃ = φ'''(x₀)/φ'(x₀)`:
 
-    `b^{ab} = φ₂²/4a² (V^{aa}V^{bb} + V^{ab}(2V^{ab} − 3)) + φ₃/2a² V^{ab}(V^{aa} + V^{bb} − 2)`.
+    `b^{ab} = A (V^{aa}V^{bb} + V^{ab}(2V^{ab} − 3)) + B V^{ab}(V^{aa} + V^{bb} − 2)`,
+    `A = φ₂²/4a²`, `B = φ₃/2a²`.
 
     Source: "The Neural Covariance SDE" (Li, Nica, Roy 2022), Definition 3.6, Theorem 3.9.
     """

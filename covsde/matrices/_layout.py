@@ -77,7 +77,7 @@ class _Triangle(eqx.Module):
         return self.data.dtype
 
     def kept(self: _T) -> _T:
-        """These matrices, computed once and kept: for entries that a product reads often."""
+        """These matrices, computed once and kept: for entries that are read often."""
         return self._with(materialise(self.data)) if self.packed else self
 
     # Elementwise algebra. `other` is of the same kind, or a number, or one per path.
@@ -151,7 +151,7 @@ class _Triangle(eqx.Module):
 
     def add_diagonal(self: _T, rows: Array | float) -> _T:
         """Adds a row vector, or one number, to the diagonal."""
-        if jnp.ndim(rows) > 0:
+        if isinstance(rows, Array) and rows.ndim > 0:
             rows = self.by_row(rows)
         return self._with(self.data + self.weights(1.0, 0.0) * rows)
 

@@ -5,7 +5,7 @@ from .factor_euler import FactorEuler
 from .geodesic import GeodesicStrang
 from .palindromic import PalindromicStrang
 from .projected import ProjectedEuler
-from .stopped import Stopped
+from .stopped import Stopped, StoppedState
 from .wishart import WishartEuler
 
 __all__ = [
@@ -15,5 +15,6 @@ __all__ = [
     "PalindromicStrang",
     "ProjectedEuler",
     "Stopped",
+    "StoppedState",
     "WishartEuler",
 ]

@@ -61,6 +61,7 @@ class AbstractFactorSolver(diffrax.AbstractItoSolver):
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         del made_jump
+        t0, t1 = jnp.asarray(t0), jnp.asarray(t1)
         on_factor = isinstance(y0, Lower)
         factor = self.advance(terms, t0, t1, y0 if on_factor else solver_state, args)
         y1 = factor if on_factor else like(gram(factor), y0)

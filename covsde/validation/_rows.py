@@ -11,7 +11,7 @@ import numpy as np
 
 from .. import observables
 from ..solution import Solution
-from ._statistics import distances, ks_level, mean_and_error
+from ._statistics import distances, ks_level, mean_and_error, share_level
 
 LOG_V, RHO, LOG_DET, STOPPED = "log V", "rho", "log det V", "stopped"
 
@@ -39,7 +39,8 @@ class Row:
     - `width`: neurons of a hidden layer of the networks.
     - `initial`: the observable at time 0.
     - `limit_mean`, `limit_se`, `network_mean`, `network_se`: means, standard errors.
-    - `ks`, `ks_level`: two-sample Kolmogorov–Smirnov distance, and its 5 % level.
+    - `ks`, `ks_level`: two-sample Kolmogorov–Smirnov distance, and its 5 % level; of
+      `stopped`, the difference of the shares.
     - `wasserstein`: Wasserstein-1 distance, in the unit of the observable.
     - `num_paths`, `num_networks`: sample sizes: the paths that were never stopped.
     """
@@ -158,6 +159,8 @@ def _row(observable: Observable, network: Solution, initial: float, ours, theirs
     network_mean, network_se = mean_and_error(theirs)
     known = ours.size > 0 and theirs.size > 0
     ks, wasserstein = distances(ours, theirs) if known else (np.nan, np.nan)
+    of_shares = observable.kind == STOPPED
+    level = share_level(ours, theirs) if of_shares else ks_level(ours.size, theirs.size)
     return Row(
         kind=observable.kind,
         a=observable.a,
@@ -169,7 +172,7 @@ def _row(observable: Observable, network: Solution, initial: float, ours, theirs
         network_mean=network_mean,
         network_se=network_se,
         ks=float(ks),
-        ks_level=ks_level(ours.size, theirs.size),
+        ks_level=level,
         wasserstein=float(wasserstein),
         num_paths=ours.size,
         num_networks=theirs.size,

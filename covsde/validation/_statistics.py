@@ -39,6 +39,15 @@ def ks_level(n: int, k: int) -> float:
     return math.sqrt(-0.5 * math.log(0.05 / 2) * (n + k) / (n * k))
 
 
+def share_level(x: np.ndarray, y: np.ndarray) -> float:
+    """What the difference of two shares of one probability exceeds with probability 5 %.
+
+    For samples of zeros and ones, whose KS it is; `1.96 √(p(1−p)(1/n + 1/k))`, p pooled.
+    """
+    p = (x.sum() + y.sum()) / (x.size + y.size)
+    return 1.96 * math.sqrt(p * (1 - p) * (1 / x.size + 1 / y.size))
+
+
 def mean_and_error(x: np.ndarray) -> tuple[float, float]:
     """Mean of a sample and its standard error; NaN where the sample is too small."""
     mean = float(np.mean(x)) if x.size else math.nan

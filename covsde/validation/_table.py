@@ -28,6 +28,7 @@ def render(report: Report, full: bool) -> str:
     head = ["observable", "t = 0", "limit", f"n = {widths[-1]}", "W1"]
     head += [f"{n} " for n in widths] + (["decay"] if len(widths) > 1 else [])
     body: list[list[str] | None] = []
+    shortened = False
     for kind in (LOG_V, RHO, LOG_DET, STOPPED):
         lines = by_observable(report.rows, kind)
         if not lines:
@@ -39,9 +40,12 @@ def render(report: Report, full: bool) -> str:
             median, largest = (_summary(lines, f) for f in (np.median, np.max))
             body.append([f"median of {len(lines)} {symbol}", *median])
             body.append([f"largest of {len(lines)}", *largest[: 4 + len(widths)]])
+        shortened = shortened or not few
         body.append(None)
     table = _align(head, body[:-1])
-    return "\n".join([*_title(report), "", *table, "", *_footer(report, len(table[2]))])
+    return "\n".join(
+        [*_title(report), "", *table, "", *_footer(report, max(88, len(table[2])))]
+    )
 
 
 def by_observable(rows: Sequence[Row], kind: str) -> list[list[Row]]:
@@ -141,20 +145,25 @@ def _title(report: Report) -> list[str]:
     ]
 
 
-def _footer(report: Report, width: int) -> list[str]:
+def _footer(report: Report, width: int, shortened: bool) -> list[str]:
     last = report.networks[-1].width
     rows = [row for row in report.rows if row.width == last]
     above = sum(row.above for row in rows)
-    level = min(row.ks_level for row in rows)
+    level = min(row.ks_level for row in rows if row.kind != STOPPED)
     lines = [
         f"* KS above its 5 % level, {level:.3f}, which samples of one law exceed in one "
         f"row of twenty. At n = {last} it is exceeded in {above} of {len(rows)} rows.",
         f"If the limit is right, KS has {expected_bias(report.limit.limit)}.",
         f"W1 is the Wasserstein-1 distance at n = {last}.",
-        *(f"Note: {note}" for note in report.notes),
     ]
+    if shortened:
+        lines.append(
+            "Shown: the first log V, the most, least and most negatively correlated pair, and "
+            f"of each kind the one with the largest KS at n = {last}. The saved table has all."
+        )
     if len(report.networks) > 1:
         lines[2] += " decay: the power of n that fits KS where it stands out of the noise."
+    lines += [f"Note: {note}" for note in report.notes]
     return [part for line in lines for part in wrap(line, width, subsequent_indent="  ")]
 
 
