@@ -19,7 +19,7 @@ from jax.extend.random import threefry_2x32
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._checks import check_finite, check_key, count, is_concrete, real_array
-from .matrices import UNROLLED_MAX, Lower, layout_shape, materialise, num_entries
+from .matrices import Lower, materialise, num_entries
 
 
 def standard_normals(key: PRNGKeyArray, m: int, paths: Array | None, dtype) -> Lower:
@@ -38,11 +38,7 @@ def standard_normals(key: PRNGKeyArray, m: int, paths: Array | None, dtype) -> L
     z = materialise(_normal(words[0], words[1], dtype))
     if paths is None:
         z = z[:, 0]
-    if m <= UNROLLED_MAX:
-        return Lower(z, m)
-    rows, columns = np.tril_indices(m)
-    dense = jnp.zeros(layout_shape(m, z.shape[1:]), dtype)
-    return Lower(dense.at[..., rows, columns].set(jnp.moveaxis(z, 0, -1)), m)
+    return Lower.from_entries(z, m)
 
 
 def _normal(high: Array, low: Array, dtype) -> Array:
@@ -163,7 +159,7 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         start, end = (self.ts[0], t0) if t1 is None else (t0, t1)
         first, last = self._index(start), self._index(end)
         batch = () if self.num_paths is None else (self.num_paths,)
-        zero = Lower(jnp.zeros(layout_shape(self.m, batch), self.dtype), self.m)
+        zero = Lower.identity(self.m, batch, self.dtype) * 0.0
         return lax.fori_loop(first, last, lambda i, total: total + self.cell(i), zero)
 
     def _index(self, t) -> Array:

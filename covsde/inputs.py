@@ -2,12 +2,12 @@
 
 import jax
 import numpy as np
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from ._checks import check_finite, is_concrete, real_array
 
 
-def gram(x: Float[Array, "m n_in"]) -> Float[Array, "m m"]:
+def gram(x: Float[ArrayLike, "m n_in"]) -> Float[Array, "m m"]:
     """`V_0 = ⟨x^a, x^b⟩/n_in`, the covariance of the first layer.
 
     **Arguments:**

@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from ._checks import found, is_concrete
 from ._problem import check_problem, check_time
@@ -27,17 +27,19 @@ from .solvers import (
     StoppedState,
 )
 
+MAX_STEPS = 1_000_000
+
 
 def solve(
     limit: AbstractLimit,
-    v0: Float[Array, "m m"] | Float[Array, "num_paths m m"],
+    v0: Float[ArrayLike, "m m"] | Float[ArrayLike, "num_paths m m"],
     t1: float,
     *,
     key: PRNGKeyArray,
     num_paths: int,
     dt0: float | None = None,
     solver: diffrax.AbstractSolver | None = None,
-    saveat: Float[Array, " k"] | None = None,
+    saveat: Float[ArrayLike, " k"] | None = None,
     stop_above: float | None = None,
 ) -> Solution:
     """Simulates the covariance SDE of a limit.
@@ -151,7 +153,14 @@ def step_times(save_times: np.ndarray, t1: float, dt0: float) -> np.ndarray:
     stops = np.union1d(np.append(0.0, save_times), t1)
     pieces = [np.array([0.0])]
     for start, end in itertools.pairwise(stops):
-        steps = max(1, math.ceil((end - start) / dt0 - 1e-9))
+        wanted = (end - start) / dt0
+        if wanted > MAX_STEPS:
+            raise ValueError(
+                f"`dt0` must leave at most {MAX_STEPS:,} steps; got {dt0:g}, which takes "
+                f"{wanted:.3g} steps from t = {start:g} to {end:g}. Pass a longer step, a "
+                "shorter `t1`, or an activation of weaker shaping."
+            )
+        steps = max(1, math.ceil(wanted - 1e-9))
         pieces.append(np.linspace(start, end, steps + 1)[1:])
     return np.concatenate(pieces)
 

@@ -19,7 +19,6 @@ from ._layout import (
     UNROLLED_MAX,
     Lower,
     Symmetric,
-    layout_shape,
     materialise,
     num_entries,
 )
@@ -35,7 +34,6 @@ __all__ = [
     "expm",
     "factorise",
     "gram",
-    "layout_shape",
     "lower_half",
     "materialise",
     "multiply",

@@ -30,11 +30,6 @@ def num_entries(m: int) -> int:
     return m * (m + 1) // 2
 
 
-def layout_shape(m: int, batch: tuple[int, ...]) -> tuple[int, ...]:
-    """Shape of the array that stores a `batch` of m×m matrices."""
-    return (num_entries(m), *batch) if m <= UNROLLED_MAX else (*batch, m, m)
-
-
 def entry_indices(m: int) -> tuple[np.ndarray, np.ndarray]:
     """Row and column of each packed entry."""
     return np.tril_indices(m)
@@ -245,6 +240,15 @@ class Lower(_Triangle):
         dense = jnp.zeros((self.m, self.m, *self.batch), self.dtype)
         dense = dense.at[rows, columns].set(self.data)
         return jnp.moveaxis(dense, (0, 1), (-2, -1))
+
+    @classmethod
+    def from_entries(cls, entries: Float[Array, "entries *batch"], m: int) -> Lower:
+        """Lower-triangular matrices from their entries, row by row, paths last."""
+        if m <= UNROLLED_MAX:
+            return cls(entries, m)
+        rows, columns = entry_indices(m)
+        dense = jnp.zeros((*entries.shape[1:], m, m), entries.dtype)
+        return cls(dense.at[..., rows, columns].set(jnp.moveaxis(entries, 0, -1)), m)
 
     def scale_rows(self, rows: Array) -> Lower:
         """`diag(rows) L`."""

@@ -43,9 +43,8 @@ def render(report: Report, full: bool) -> str:
         shortened = shortened or not few
         body.append(None)
     table = _align(head, body[:-1])
-    return "\n".join(
-        [*_title(report), "", *table, "", *_footer(report, max(88, len(table[2])))]
-    )
+    footer = _footer(report, max(88, len(table[2])), shortened)
+    return "\n".join([*_title(report), "", *table, "", *footer])
 
 
 def by_observable(rows: Sequence[Row], kind: str) -> list[list[Row]]:
@@ -158,8 +157,9 @@ def _footer(report: Report, width: int, shortened: bool) -> list[str]:
     ]
     if shortened:
         lines.append(
-            "Shown: the first log V, the most, least and most negatively correlated pair, and "
-            f"of each kind the one with the largest KS at n = {last}. The saved table has all."
+            "Shown: the first log V; the most, least and most negatively correlated "
+            f"pair; and of each kind the one with the largest KS at n = {last}. The saved "
+            "table has all."
         )
     if len(report.networks) > 1:
         lines[2] += " decay: the power of n that fits KS where it stands out of the noise."

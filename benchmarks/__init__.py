@@ -1,0 +1,1 @@
+"""What the solvers cost and how accurate they are, measured."""

@@ -1,0 +1,35 @@
+"""Runs the benchmarks in turn: all of them, or those named."""
+
+import argparse
+import subprocess
+import sys
+
+BENCHMARKS = {
+    "weak_order": "weak errors and orders of the solvers, without Monte-Carlo noise",
+    "positive_definite": "steps that lose positive definiteness, on hostile starts",
+    "networks": "the limit against literal networks as width grows",
+    "speed": "CPU time per path and step against what a user would write first",
+    "crossover": "packed against whole matrices, by the number of inputs",
+}
+
+
+def main() -> int:
+    """Each benchmark in a process of its own; the worst exit status."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument("names", nargs="*", metavar="NAME", help=", ".join(BENCHMARKS))
+    names = parser.parse_args().names or list(BENCHMARKS)
+    unknown = [name for name in names if name not in BENCHMARKS]
+    if unknown:
+        parser.error(
+            f"unknown benchmark {unknown[0]!r}; choose from {', '.join(BENCHMARKS)}"
+        )
+    status = 0
+    for name in names:
+        print(f"\n== {name}: {BENCHMARKS[name]}", flush=True)
+        command = [sys.executable, "-m", f"benchmarks.{name}"]
+        status = max(status, subprocess.run(command, check=False).returncode)
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,94 @@
+"""Crossover: the number of inputs up to which packed, unrolled algebra wins.
+
+`python -m benchmarks.crossover` runs the default solver with the layout of the matrices
+forced each way and prints CPU time per path and step, and the time to compile. It is why
+`covsde.matrices.UNROLLED_MAX` is what it is.
+"""
+
+import argparse
+import subprocess
+import sys
+import time
+
+SIZES = [2, 4, 6, 8, 10, 12, 16]
+STEPS = 20
+
+
+def measure(m: int, layout: str, num_paths: int, repeats: int) -> tuple[float, float]:
+    """(CPU-ns per path and step, seconds to compile) in this process."""
+    import jax
+
+    jax.config.update("jax_enable_x64", True)
+    import jax.numpy as jnp
+    import numpy as np
+
+    from covsde.matrices import _layout
+
+    _layout.UNROLLED_MAX = m if layout == "packed" else m - 1
+    import covsde
+
+    limit = covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0))
+
+    def run():
+        solution = covsde.solve(
+            limit,
+            0.7 * jnp.eye(m) + 0.3,
+            0.02 * STEPS,
+            key=jax.random.key(0),
+            num_paths=num_paths,
+            dt0=0.02,
+        )
+        return jax.block_until_ready(solution.vs)
+
+    begin = time.process_time()
+    run()
+    first = time.process_time() - begin
+    times = []
+    for _ in range(repeats):
+        begin = time.process_time()
+        run()
+        times.append(time.process_time() - begin)
+    best = float(np.median(times))
+    return best / num_paths / STEPS * 1e9, first - best
+
+
+def main() -> None:
+    """Each layout and size in a fresh process, in turn."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--paths", type=int, default=2048)
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--sizes", type=int, nargs="*", default=SIZES)
+    parser.add_argument("--one", nargs=2, metavar=("M", "LAYOUT"), help="one measurement")
+    arguments = parser.parse_args()
+    if arguments.one:
+        m, layout = int(arguments.one[0]), arguments.one[1]
+        print(*measure(m, layout, arguments.paths, arguments.repeats))
+        return
+    print("default solver, shaped ReLU, float64: CPU-ns per path and step (compile, CPU-s)")
+    print(f"{'m':>4}{'packed, paths last':>26}{'whole, paths first':>26}{'ratio':>8}")
+    for m in arguments.sizes:
+        row = {}
+        for layout in ("packed", "whole"):
+            command = [
+                sys.executable,
+                "-m",
+                "benchmarks.crossover",
+                "--one",
+                str(m),
+                layout,
+            ]
+            command += [
+                "--paths",
+                str(arguments.paths),
+                "--repeats",
+                str(arguments.repeats),
+            ]
+            printed = subprocess.run(command, capture_output=True, text=True, check=True)
+            row[layout] = [float(x) for x in printed.stdout.split()]
+        cells = "".join(f"{ns:16.0f} ({s:5.1f} s)" for ns, s in row.values())
+        ratio = row["whole"][0] / row["packed"][0]
+        print(f"{m:4}{cells}{ratio:8.2f}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,168 @@
+"""Speed: CPU time per path and step against the programs a user would write first.
+
+`python -m benchmarks.speed` times, in one process and in turn (so that a drift of the
+machine's speed cancels in the ratios), Euler–Maruyama
+
+- as written first: `vmap` over paths of `diffeqsolve`, the m(m+1)/2-square Σ of one path,
+  its symmetric root by `eigh`, a `VirtualBrownianTree`;
+- as written second: the root by Cholesky, an `UnsafeBrownianPath`;
+- through `covsde.solve` with `diffrax.Euler()`, and the default weak-order-2 solver.
+
+CPU time is of the whole process, all threads; the first call of each is not counted.
+"""
+
+import argparse
+import json
+import platform
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+import covsde
+
+STEPS = 50
+T = 0.25
+LIMIT = covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0))
+# paths per run: enough for every program to be past its overheads
+PATHS = {2: 20_000, 4: 10_000, 8: 2_000}
+NAIVE_PATHS = {2: 4_000, 4: 1_000, 8: 100}
+
+
+def start(m: int) -> jax.Array:
+    """A well-conditioned start, all correlations .3."""
+    return 0.7 * jnp.eye(m) + 0.3
+
+
+def naive(m: int, num_paths: int, root: str, brownian: str) -> Callable:
+    """Euler–Maruyama as a user of Diffrax writes it from the paper's formulas."""
+    rows, columns = np.tril_indices(m)
+    activation = LIMIT.activation
+
+    def unpack(y):
+        v = jnp.zeros((m, m)).at[rows, columns].set(y)
+        return v + jnp.tril(v, -1).T
+
+    def drift(t, y, args):
+        v = unpack(y)
+        d = jnp.diagonal(v)
+        scale = jnp.sqrt(d[:, None] * d[None, :])
+        rho = jnp.clip(v / scale, -1.0, 1.0)
+        kernel = jnp.sqrt(1 - rho**2) - rho * jnp.arccos(rho)
+        return (activation.strength * kernel * scale)[rows, columns]
+
+    def diffusion(t, y, args):
+        v = unpack(y)
+        a, b, c, d = rows[:, None], columns[:, None], rows[None], columns[None]
+        sigma = v[a, c] * v[b, d] + v[a, d] * v[b, c]
+        if root == "cholesky":
+            return jnp.linalg.cholesky(sigma)
+        values, vectors = jnp.linalg.eigh(sigma)
+        return (vectors * jnp.sqrt(jnp.maximum(values, 0.0))[None]) @ vectors.T
+
+    def one_path(key):
+        shape = (len(rows),)
+        if brownian == "tree":
+            path = diffrax.VirtualBrownianTree(0.0, T, T / STEPS / 2, shape, key)
+        else:
+            path = diffrax.UnsafeBrownianPath(shape, key)
+        terms = diffrax.MultiTerm(
+            diffrax.ODETerm(drift), diffrax.ControlTerm(diffusion, path)
+        )
+        return diffrax.diffeqsolve(
+            terms,
+            diffrax.Euler(),
+            0.0,
+            T,
+            T / STEPS,
+            start(m)[rows, columns],
+            max_steps=STEPS,
+            adjoint=diffrax.DirectAdjoint(),
+        ).ys
+
+    batch = jax.jit(jax.vmap(one_path))
+    return lambda key: batch(jax.random.split(key, num_paths))
+
+
+def ours(m: int, num_paths: int, solver) -> Callable:
+    """The same through the public call."""
+    v0 = start(m)
+    return lambda key: (
+        covsde.solve(
+            LIMIT, v0, T, key=key, num_paths=num_paths, dt0=T / STEPS, solver=solver
+        ).vs
+    )
+
+
+def programs(m: int) -> dict[str, tuple[Callable, int]]:
+    """Name → (program, paths it runs)."""
+    n, few = PATHS[m], NAIVE_PATHS[m]
+    return {
+        "first: eigh root, VirtualBrownianTree": (naive(m, few, "eigh", "tree"), few),
+        "second: Cholesky root, UnsafeBrownianPath": (
+            naive(m, few, "cholesky", "unsafe"),
+            few,
+        ),
+        "covsde, diffrax.Euler": (ours(m, n, diffrax.Euler()), n),
+        "covsde, FactorEuler": (ours(m, n, covsde.FactorEuler()), n),
+        "covsde, default (weak order 2)": (ours(m, n, covsde.GeodesicStrang()), n),
+    }
+
+
+def cpu_time(program: Callable, key) -> float:
+    """CPU seconds of one run."""
+    begin = time.process_time()
+    jax.block_until_ready(program(key))
+    return time.process_time() - begin
+
+
+def measure(m: int, repeats: int) -> dict[str, list[float]]:
+    """CPU-ns per path and step of each program, run in turn `repeats` times."""
+    table = programs(m)
+    key = jax.random.key(0)
+    for program, _ in table.values():
+        jax.block_until_ready(program(key))  # compile
+    times = {name: [] for name in table}
+    for i in range(repeats):
+        for name, (program, paths) in table.items():
+            seconds = cpu_time(program, jax.random.fold_in(key, i))
+            times[name].append(seconds / paths / STEPS * 1e9)
+    return times
+
+
+def main() -> None:
+    """Prints the table, with the ratio to the first program run by run."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--m", type=int, nargs="*", default=list(PATHS))
+    parser.add_argument("--out", type=Path, help="write the measurements as JSON")
+    arguments = parser.parse_args()
+    jax.config.update("jax_enable_x64", True)
+    machine = f"{platform.machine()}, {jax.devices()[0].device_kind}, float64"
+    print(f"{machine}, {STEPS} steps, CPU-ns per path and step (median of paired runs)")
+    results = {"machine": machine}
+    for m in arguments.m:
+        times = measure(m, arguments.repeats)
+        results[str(m)] = times
+        names = list(times)
+        print(f"\nm = {m:<38}{'CPU-ns':>10}{'first / this':>14}{'second / this':>15}")
+        for name in names:
+            ratios = [
+                np.median(np.array(times[base]) / np.array(times[name]))
+                for base in names[:2]
+            ]
+            print(
+                f"  {name:40}{np.median(times[name]):10.0f}"
+                f"{ratios[0]:14.1f}{ratios[1]:15.1f}"
+            )
+    if arguments.out:
+        arguments.out.parent.mkdir(parents=True, exist_ok=True)
+        arguments.out.write_text(json.dumps(results, indent=1))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,295 @@
+"""The command line: what it prints and writes, and how it refuses bad input."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import covsde
+
+pytest.importorskip("typer")
+pytest.importorskip("rich")
+
+from typer.testing import CliRunner
+
+from covsde.cli import _inputs, _validate, app
+
+ROOT = Path(__file__).parent.parent
+X = np.array([[1.0, 0.2, 0.0], [0.3, 1.0, -0.4]])
+SMALL = ["--paths", "200", "--t1", "0.5"]
+
+
+@pytest.fixture
+def inputs(tmp_path):
+    """A folder with inputs, good and bad."""
+    np.save(tmp_path / "x.npy", X)
+    np.savetxt(tmp_path / "x.csv", X, delimiter=",")
+    np.save(tmp_path / "one.npy", X[:1])
+    np.save(tmp_path / "nan.npy", np.where(X == 0.2, np.nan, X))
+    np.save(tmp_path / "zero.npy", X * [[1.0], [0.0]])
+    np.save(tmp_path / "flat.npy", X.ravel())
+    np.save(tmp_path / "text.npy", np.array([["a", "b"]]))
+    np.save(tmp_path / "objects.npy", np.array([[{}]], dtype=object), allow_pickle=True)
+    np.save(tmp_path / "many.npy", np.ones((101, 2)))
+    np.save(tmp_path / "huge.npy", X * 1e200)
+    np.save(tmp_path / "complex.npy", X * 1j)
+    (tmp_path / "torn.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:150])
+    (tmp_path / "empty.npy").write_bytes(b"")
+    (tmp_path / "empty.csv").write_text("")
+    (tmp_path / "words.csv").write_text("a,b\n1,2\n")
+    (tmp_path / "ragged.csv").write_text("1,2\n3\n")
+    (tmp_path / "binary.csv").write_bytes(b"\xff\xfe\x00\x81")
+    (tmp_path / "x.txt").write_text("1 2\n")
+    (tmp_path / "folder.npy").mkdir()
+    (tmp_path / "file").write_text("")
+    return tmp_path
+
+
+def run(*arguments):
+    return CliRunner().invoke(app, [str(argument) for argument in arguments])
+
+
+def plain(result):
+    """What was printed, without the frame around errors and its line breaks."""
+    return " ".join(result.output.translate(str.maketrans("│╭╮╰╯─", "      ")).split())
+
+
+# what it does
+
+
+def test_help_teaches():
+    result = run("--help")
+    assert result.exit_code == 0
+    text = plain(result)
+    assert text.count("covsde validate") >= 2 and "covsde solve" in text
+    assert "depth/width" in text
+
+
+@pytest.mark.parametrize("command", ["validate", "solve"])
+def test_the_help_of_a_command_names_choices_and_defaults(command):
+    text = plain(run(command, "--help"))
+    assert "softplus" in text and "geodesic" in text
+    assert "default: 0.5" in text and "(default: 7)" in text
+
+
+def test_solve_writes_a_solution(inputs):
+    pytest.importorskip("h5netcdf")
+    xarray = pytest.importorskip("xarray")
+    file = inputs / "new" / "v.nc"
+    arguments = ["--inputs", inputs / "x.csv", "--activation", "linear", *SMALL]
+    result = run("solve", *arguments, "--save-times", 3, "--seed", 5, "--out", file)
+    assert result.exit_code == 0, result.output
+    assert "ρ[0,1]" in result.output and "stopped: 0 of 200" in result.output
+    assert str(file) in plain(result).replace(" ", "")
+    with xarray.open_dataset(file, engine="h5netcdf") as data:
+        assert data.sizes == {"path": 200, "time": 3, "a": 2, "b": 2}
+        np.testing.assert_allclose(data.time, [0, 0.25, 0.5])
+        np.testing.assert_allclose(data.v[0, 0], X @ X.T / 3)
+
+
+def test_validate_writes_and_prints_everything(inputs):
+    pytest.importorskip("h5netcdf")
+    pytest.importorskip("matplotlib")
+    out = inputs / "out"
+    arguments = ["--inputs", inputs / "x.npy", "--activation", "linear", *SMALL]
+    sizes = ["--networks", 150, "--widths", "16,8", "--out", out, "--float32"]
+    result = run("validate", *arguments, *sizes)
+    assert result.exit_code == 0, result.output
+    assert "ShapedMLP(Identity())" in result.output
+    assert "KS distance, n =" in result.output
+    assert {file.name for file in (out / "linear").iterdir()} == {
+        "correlations.png",
+        "densities.png",
+        "fan.png",
+        "report.nc",
+        "table.txt",
+        "limit.nc",
+        "networks-8.nc",
+        "networks-16.nc",
+    }
+    xarray = pytest.importorskip("xarray")
+    with xarray.open_dataset(out / "linear" / "limit.nc", engine="h5netcdf") as data:
+        assert data.v.dtype == np.float32
+
+
+def test_figure_times_are_layers_of_every_width():
+    times = _validate.figure_times(0.5, 32)
+    np.testing.assert_allclose(times * 32, [1, 2, 4, 8, 12, 16])
+    for t1, width in ((0.5, 2), (0.1, 8), (0.37, 33), (1.0, 1)):
+        times = _validate.figure_times(t1, width)
+        assert times[-1] == t1 and np.all(np.diff(times) > 0) and times[0] > 0
+        layers = np.rint(times * width)
+        assert np.all(np.diff(layers) > 0)
+
+
+def test_the_digits_are_centred_and_of_unit_size():
+    pytest.importorskip("sklearn")
+    x, words = _inputs.handwritten_digits(7)
+    assert x.shape == (7, 64) and "7 handwritten digits" in words
+    v0 = covsde.gram(jnp.asarray(x))
+    assert np.trace(v0) / 7 == pytest.approx(1)
+    rho = np.asarray(covsde.observables.correlation(v0))[np.triu_indices(7, 1)]
+    assert rho.min() < -0.5 and rho.max() > 0.4
+
+
+def test_it_runs_as_a_module_and_importing_it_switches_nothing_on():
+    """In a process of its own: no float64 and no matplotlib by import."""
+    code = (
+        "import sys, jax, covsde.cli, covsde.plotting, runpy\n"
+        "assert not jax.config.jax_enable_x64\n"
+        "assert 'matplotlib' not in sys.modules\n"
+        "sys.argv = ['covsde', '--version']\n"
+        "runpy.run_module('covsde', run_name='__main__')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.strip() == f"covsde {covsde.__version__}"
+
+
+def test_the_example_runs(tmp_path):
+    for module in ("sklearn", "h5netcdf", "matplotlib"):
+        pytest.importorskip(module)
+    done = subprocess.run(
+        [sys.executable, "examples/digits.py", "--quick", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        check=False,
+        env=os.environ | {"PYTHONIOENCODING": "utf-8", "PYTHONPATH": str(ROOT)},
+        cwd=ROOT,
+    )
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("KS distance") == 2
+    assert (tmp_path / "tanh" / "report.nc").exists()
+
+
+# what it refuses
+
+BOTH = [
+    (["--inputs", "{}/missing.npy"], "--inputs", "does not exist"),
+    (["--inputs", "{}/folder.npy"], "--inputs", "is a folder"),
+    (["--inputs", "{}/x.txt"], "--inputs", ".npy or .csv"),
+    (["--inputs", "{}/nan.npy"], "--inputs", "row 1"),
+    (["--inputs", "{}/zero.npy"], "--inputs", "row 2"),
+    (["--inputs", "{}/flat.npy"], "--inputs", "shape (6,)"),
+    (["--inputs", "{}/text.npy"], "--inputs", "real numbers"),
+    (["--inputs", "{}/objects.npy"], "--inputs", "numpy.save"),
+    (["--inputs", "{}/torn.npy"], "--inputs", "numpy.save"),
+    (["--inputs", "{}/empty.npy"], "--inputs", "numpy.save"),
+    (["--inputs", "{}/empty.csv"], "--inputs", "empty"),
+    (["--inputs", "{}/words.csv"], "--inputs", "heading"),
+    (["--inputs", "{}/ragged.csv"], "--inputs", "as many numbers"),
+    (["--inputs", "{}/binary.csv"], "--inputs", "as many numbers"),
+    (["--inputs", "{}/many.npy"], "--inputs", "at most 100"),
+    (["--inputs", "{}/huge.npy"], "--inputs", "ordinary size"),
+    (["--inputs", "{}/complex.npy"], "--inputs", "complex"),
+    (["--inputs", "{}/x.npy", "--digits", "3"], "--digits", "Choose one"),
+    (["--digits", "0"], "--digits", "1 to 10"),
+    (["--digits", "11"], "--digits", "got 11"),
+    (["--t1", "-0.5"], "--t1", "got -0.5"),
+    (["--t1", "nan"], "--t1", "positive"),
+    (["--t1", "half"], "--t1", "half"),
+    (["--dt0", "0"], "--dt0", "positive"),
+    (["--activation", "relu", "--dt0", "9", "--t1", "9"], "--dt0", "at most"),
+    (["--solver", "milstein"], "--solver", "geodesic"),
+    (["--activation", "swish"], "--activation", "silu"),
+    (["--activation", "tanh", "--a", "0"], "--a", "positive"),
+    (["--activation", "tanh", "--a", "inf"], "--a", "finite"),
+    (["--activation", "tanh", "--center", "1000"], "--activation", "slope"),
+    (["--activation", "tanh", "--a", "1e-5"], "--activation", "a larger --a"),
+    (["--dt0", "1e-9"], "--dt0", "at most 100000 steps"),
+    (["--activation", "relu", "--c-plus", "nan"], "--c-plus", "finite"),
+    (["--activation", "tanh", "--c-minus", "1"], "--c-minus", "relu only"),
+    (["--activation", "relu", "--a", "2"], "--a", "smooth"),
+    (["--paths", "0"], "--paths", "at least 2"),
+    (["--paths", "1000000000000"], "--paths", "GB"),
+    (["--t1", "1e9"], "--t1", "shorter time"),
+    (["--paths", "1.5"], "--paths", "1.5"),
+    (["--seed", "-1"], "--seed", "from 0"),
+    (["--stop-above", "0"], "--stop-above", "positive"),
+    (["--stop-above", "1e-6"], "--stop-above", "tr V0/m"),
+    (["--no-such-option"], "--no-such-option", "No such option"),
+]
+VALIDATE = [
+    (["--widths", "64,x"], "--widths", "integers"),
+    (["--widths", ""], "--widths", "integers"),
+    (["--widths", "0,8"], "--widths", "at least 1"),
+    (["--widths", "8,8"], "--widths", "different"),
+    (["--widths", "2", "--t1", "0.1"], "--widths", "at least 10"),
+    (["--networks", "0"], "--networks", "at least 2"),
+    (["--networks", "10000000000"], "--networks", "GB"),
+    (["--method", "exact"], "--method", "gram"),
+    (["--out", "{}/file"], "--out", "cannot write"),
+    (["--out", "{}/file/below"], "--out", "cannot write"),
+    (["--out", "/proc/nothing"], "--out", "cannot write"),
+]
+SOLVE = [
+    (["--save-times", "1000000000"], "--paths", "fewer times"),
+    (["--save-times", "0"], "--save-times", "at least 1"),
+    (["--out", "{}/v.csv"], "--out", ".nc"),
+    (["--out", "{}/file/v.nc"], "--out", "cannot write"),
+]
+CASES = [
+    *(("solve", *case) for case in BOTH + SOLVE),
+    *(("validate", *case) for case in BOTH[:3] + VALIDATE),
+]
+
+
+@pytest.mark.parametrize(("command", "arguments", "option", "message"), CASES)
+def test_bad_input_is_refused_in_words(command, arguments, option, message, inputs):
+    given = [argument.replace("{}", str(inputs)) for argument in arguments]
+    if "--inputs" not in given and "--digits" not in given:
+        given += ["--inputs", str(inputs / "x.npy")]
+    if "--out" not in given:
+        given += ["--out", str(inputs / "out.nc")]
+    result = run(command, *given)
+    text = plain(result)
+    assert result.exit_code == 2, (result.output, result.exception)
+    assert "Traceback" not in text
+    assert option in text and message in text
+
+
+def test_an_unwritable_result_is_told_in_words(inputs, monkeypatch):
+    def full(*_, **__):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(covsde.Solution, "save", full)
+    arguments = ["--inputs", inputs / "x.csv", "--activation", "linear", *SMALL]
+    result = run("solve", *arguments, "--save-times", 3, "--out", inputs / "v.nc")
+    assert result.exit_code == 2
+    assert "--out" in plain(result) and "No space left" in plain(result)
+
+
+@pytest.mark.parametrize(
+    ("module", "extra"), [("xarray", "io"), ("sklearn.datasets", "examples")]
+)
+def test_what_is_not_installed_is_named(module, extra, inputs, monkeypatch):
+    monkeypatch.setitem(sys.modules, module, None)
+    arguments = [] if extra == "examples" else ["--inputs", inputs / "x.csv"]
+    arguments += ["--activation", "linear", *SMALL, "--save-times", 3]
+    result = run("solve", *arguments, "--out", inputs / "v.nc")
+    assert result.exit_code == 2
+    assert f"covsde[{extra}]" in plain(result)
+
+
+def test_without_typer_the_program_tells_how_to_get_it():
+    code = "import sys; sys.modules['typer'] = None; from covsde.cli import app; app()"
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert "covsde[cli]" in done.stderr and "Traceback" not in done.stderr

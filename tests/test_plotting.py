@@ -1,0 +1,144 @@
+"""Figures: what they show, and what they refuse."""
+
+import sys
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+import covsde
+from covsde import plotting
+
+matplotlib = pytest.importorskip("matplotlib")
+
+
+def wishart(seed, paths, times=(0.0, 0.25, 0.5), m=4, width=None, stopped=0):
+    """A made-up solution: it starts at one covariance and spreads."""
+    rng = np.random.default_rng(seed)
+    start = np.linalg.cholesky(0.7 * np.eye(m) + 0.3)
+    noise = rng.normal(size=(paths, len(times), m, 8))
+    mean = start @ start.T
+    spread = start @ (noise @ np.swapaxes(noise, -1, -2) / 8) @ start.T
+    share = np.array(times)[:, None, None] / times[-1]
+    stopped_at = np.where(np.arange(paths) < stopped, 0.1, np.inf)
+    return covsde.Solution(
+        ts=jnp.array(times),
+        vs=jnp.array((1 - share) * mean + share * spread),
+        stopped_at=jnp.array(stopped_at),
+        limit=covsde.ShapedMLP(covsde.Identity()),
+        key=jax.random.key(seed),
+        width=width,
+    )
+
+
+LIMIT = wishart(0, 400)
+NETWORKS = [wishart(n, 200, width=n) for n in (16, 32, 64)]
+DRAW = [
+    plotting.correlation_densities,
+    plotting.correlation_fan,
+    plotting.correlation_matrices,
+]
+
+
+def words(figure):
+    """Everything that is written on a figure."""
+    figure.canvas.draw()
+    found = figure.findobj(lambda artist: hasattr(artist, "get_text"))
+    return " ".join(artist.get_text() for artist in found)
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_a_figure_can_be_saved_and_names_what_it_shows(draw, tmp_path):
+    figure = draw(LIMIT, NETWORKS)
+    assert "limit" in words(figure) and "n = 64" in words(figure)
+    figure.savefig(tmp_path / "figure.png")
+    figure.savefig(tmp_path / "figure.pdf")
+    assert (tmp_path / "figure.png").stat().st_size > 10_000
+
+
+@pytest.mark.parametrize("draw", DRAW)
+def test_drawing_leaves_the_callers_matplotlib_alone(draw):
+    before = dict(matplotlib.rcParams)
+    draw(LIMIT, NETWORKS[0])
+    assert dict(matplotlib.rcParams) == before
+
+
+def test_time_and_its_unit_are_on_the_axis():
+    assert "depth/width" in words(plotting.correlation_fan(LIMIT))
+
+
+def test_a_histogram_integrates_to_one():
+    figure = plotting.correlation_densities(LIMIT, pairs=[(0, 1)], bins=10)
+    patch = figure.axes[0].patches[0]
+    values, edges, _ = patch.get_data()
+    assert np.sum(values * np.diff(edges)) == pytest.approx(1, abs=0.01)
+
+
+def test_the_band_holds_its_share_of_paths():
+    figure = plotting.correlation_fan(LIMIT, pairs=[(0, 1)])
+    outline = figure.axes[0].collections[0].get_paths()[0].vertices
+    rho = np.asarray(covsde.observables.correlation(LIMIT.vs))[:, -1, 0, 1]
+    last = outline[outline[:, 0] == 0.5][:, 1]
+    assert np.mean((rho > last.min()) & (rho < last.max())) == pytest.approx(0.9, abs=0.01)
+
+
+def test_mean_matrices_start_at_v0_and_show_their_numbers():
+    late = wishart(0, 400, times=(0.25, 0.5))
+    v0 = np.asarray(LIMIT.vs[0, 0])
+    assert len(plotting.correlation_matrices(late).axes) == 2  # with the colour bar
+    figure = plotting.correlation_matrices(late, NETWORKS[-1], v0=v0)
+    assert len(figure.axes) == 4
+    assert ".30" in words(figure)
+
+
+def test_inputs_carry_their_names():
+    figure = plotting.correlation_densities(LIMIT, pairs=[(0, 2)], labels=list("pqrs"))
+    assert "p and r" in words(figure)
+
+
+def test_stopped_paths_are_left_out():
+    some = wishart(0, 400, stopped=100)
+    figure = plotting.correlation_fan(some, pairs=[(0, 1)])
+    rho = np.asarray(covsde.observables.correlation(some.vs))[100:, -1, 0, 1]
+    assert figure.axes[0].lines[0].get_ydata()[-1] == pytest.approx(np.median(rho))
+    with pytest.raises(ValueError, match="every path was stopped"):
+        plotting.correlation_fan(wishart(0, 10, stopped=10))
+
+
+def test_many_inputs_and_many_widths_can_be_drawn():
+    many = wishart(0, 50, m=14)
+    plotting.correlation_matrices(many).canvas.draw()
+    networks = [wishart(n, 50, width=n) for n in (8, 16, 32, 64, 128)]
+    pairs = [(0, 1), (0, 2), (0, 3), (1, 2), (1, 3)]
+    figure = plotting.correlation_densities(LIMIT, networks, pairs=pairs)
+    assert len(figure.axes) == 5
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (
+            lambda: plotting.correlation_fan(wishart(0, 9, times=(0.5,))),
+            ValueError,
+            "saveat",
+        ),
+        (lambda: plotting.correlation_fan(LIMIT, pairs=[(0, 4)]), ValueError, "0 to 3"),
+        (lambda: plotting.correlation_fan(LIMIT, pairs=[(1, 1)]), ValueError, "different"),
+        (lambda: plotting.correlation_fan(LIMIT, pairs=[]), ValueError, "`pairs`"),
+        (lambda: plotting.correlation_fan(LIMIT, labels="ab"), ValueError, "`labels`"),
+        (lambda: plotting.correlation_fan(LIMIT, v0=np.eye(2)), ValueError, "`v0`"),
+        (lambda: plotting.correlation_fan(wishart(0, 9, m=1)), ValueError, "two inputs"),
+        (lambda: plotting.correlation_fan("limit"), TypeError, "`limit`"),
+        (lambda: plotting.correlation_fan(LIMIT, [3]), TypeError, "`networks`"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(call, error, message):
+    with pytest.raises(error, match=message):
+        call()
+
+
+def test_without_matplotlib_the_error_tells_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(ImportError, match=r"covsde\[plot\]"):
+        plotting.correlation_densities(LIMIT)

@@ -1,0 +1,277 @@
+"""The validation finds what is wrong, passes what is right, and says what it left out."""
+
+import math
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+import scipy.stats
+
+import covsde
+from covsde import oracles
+from covsde.validation import _rows, _statistics, describe, measure, validate
+
+KEY = jax.random.key(20)
+V0 = jnp.array([[1.0, 0.3], [0.3, 1.2]])
+RELU = covsde.ShapedMLP(covsde.ShapedReLU(1.0, -1.0))
+
+
+class Impostor(covsde.ShapedMLP):
+    """A limit that is held against the networks of another activation."""
+
+
+@oracles.finite_network.register(Impostor)
+def _(limit, width):
+    return oracles.finite_network(covsde.ShapedMLP(covsde.Identity()), width)
+
+
+@pytest.fixture(scope="module")
+def report():
+    """The right limit, narrow and wide."""
+    calls = []
+    made = validate(
+        RELU,
+        V0,
+        0.5,
+        width=(128, 8),
+        key=KEY,
+        num_paths=6_000,
+        num_networks=3_000,
+        saveat=jnp.array([0.125, 0.25]),
+        progress=lambda *call: calls.append(call),
+    )
+    return made, calls
+
+
+# distances
+
+
+def test_distances_are_those_of_scipy():
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=500), rng.normal(0.3, 2, size=300)
+    x[:20] = y[:20]  # ties
+    found = _statistics.distances(x, y)
+    assert found.ks == pytest.approx(scipy.stats.ks_2samp(x, y).statistic)
+    assert found.wasserstein == pytest.approx(scipy.stats.wasserstein_distance(x, y))
+
+
+def test_the_level_is_exceeded_in_one_sample_of_twenty():
+    rng = np.random.default_rng(1)
+    repetitions, n, k = 4_000, 400, 300
+    level = _statistics.ks_level(n, k)
+    ks = [
+        _statistics.distances(rng.normal(size=n), rng.normal(size=k)).ks
+        for _ in range(repetitions)
+    ]
+    exceeded = np.mean(np.array(ks) > level)
+    # the asymptotic level is slightly conservative: at these sizes by up to 1/√n
+    assert exceeded < 0.05 + 4 * math.sqrt(0.05 * 0.95 / repetitions)
+    assert exceeded > 0.05 * (1 - 0.3) - 4 * math.sqrt(0.05 * 0.95 / repetitions)
+
+
+def test_the_exponent_of_a_power_law():
+    widths = np.array([32, 64, 128])
+    assert _statistics.decay_exponent(widths, 3.0 / widths) == pytest.approx(-1)
+    assert math.isnan(_statistics.decay_exponent(widths[:1], 1.0 / widths[:1]))
+
+
+# right and wrong limits
+
+
+def test_a_right_limit_agrees_at_large_width(report):
+    rows = [row for row in report[0].rows if row.width == 128]
+    assert [row.observable for row in rows] == [
+        "log V[0,0]",
+        "log V[1,1]",
+        "ρ[0,1]",
+        "log det V",
+    ]
+    # the level at which one of four rows is exceeded with probability 1 %
+    factor = math.sqrt(math.log(0.01 / 4 / 2) / math.log(0.05 / 2))
+    for row in rows:
+        assert row.ks < factor * row.ks_level
+        error = math.hypot(row.limit_se, row.network_se)
+        assert abs(row.limit_mean - row.network_mean) < 4 * error
+
+
+def test_a_narrow_network_is_told_from_the_limit(report):
+    narrow = {row.observable: row for row in report[0].rows if row.width == 8}
+    wide = {row.observable: row for row in report[0].rows if row.width == 128}
+    assert narrow["log det V"].above
+    assert narrow["log det V"].ks > 2 * wide["log det V"].ks
+
+
+def test_a_wrong_activation_is_found_out():
+    limit = Impostor(covsde.ShapedReLU(1.5, -1.5))
+    wrong = validate(limit, V0, 0.5, width=(64, 128), key=KEY, num_networks=3_000)
+    rho = [row for row in wrong.rows if row.kind == "rho"]
+    assert all(row.above for row in rho)
+    # and it does not go away as the width grows
+    assert rho[-1].ks > 0.8 * rho[0].ks > 3 * rho[0].ks_level
+    line = next(line for line in wrong.table().splitlines() if line.startswith("ρ[0,1]"))
+    assert line.count("*") == 2 and "n^" in line
+
+
+# the report
+
+
+def test_rows_are_the_distances_of_the_solutions_it_holds(report):
+    made, _ = report
+    row = next(row for row in made.rows if row.kind == "rho" and row.width == 8)
+    limit = measure(np.asarray(made.limit.vs[:, -1]))
+    network = measure(np.asarray(made.networks[0].vs[:, -1]))
+    rho = next(key for key in limit if key.kind == "rho")
+    assert made.networks[0].width == 8
+    assert row.ks == pytest.approx(scipy.stats.ks_2samp(limit[rho], network[rho]).statistic)
+    assert row.limit_mean == pytest.approx(limit[rho].mean())
+    assert row.network_se == pytest.approx(scipy.stats.sem(network[rho]))
+    assert row.initial == pytest.approx(0.3 / math.sqrt(1.2))
+
+
+def test_requested_times_are_kept_and_t1_too(report):
+    for solution in (report[0].limit, *report[0].networks):
+        np.testing.assert_allclose(solution.ts, [0.125, 0.25, 0.5])
+
+
+def test_progress_tells_every_stage(report):
+    _, calls = report
+    assert list(dict.fromkeys(what for what, _, _ in calls)) == [
+        "limit",
+        "n = 8",
+        "n = 128",
+    ]
+    assert calls[-1] == ("n = 128", 3_000, 3_000)
+
+
+def test_the_table_says_what_it_shows(report):
+    table = report[0].table()
+    assert "ShapedMLP(ShapedReLU(c_plus=1, c_minus=-1))" in table
+    assert "depth/width" in table
+    assert "O(1/n)" in table and "5 % level" in table
+    assert max(map(len, table.splitlines())) <= 100
+    assert str(report[0]) == table
+
+
+def test_the_bias_of_a_lopsided_relu_is_stated():
+    limit = covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0))
+    assert "O(1/√n)" in covsde.validation._table.expected_bias(limit)
+
+
+def test_a_report_is_immutable(report):
+    with pytest.raises(AttributeError):
+        report[0].t1 = 1.0
+    with pytest.raises(AttributeError):
+        report[0].rows[0].ks = 0.0
+
+
+def test_a_report_is_saved_whole(report, tmp_path):
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    made, _ = report
+    files = made.save(tmp_path / "new" / "folder")
+    assert {file.name for file in files} == {
+        "report.nc",
+        "table.txt",
+        "limit.nc",
+        "networks-8.nc",
+        "networks-128.nc",
+    }
+    with xarray.open_dataset(tmp_path / "new/folder/report.nc", engine="h5netcdf") as data:
+        ks = data.ks.sel(observable="ρ[0,1]", width=8).item()
+        assert data.sizes == {"observable": 4, "width": 2}
+        assert "c_minus=-1" in data.attrs["limit"]
+        np.testing.assert_allclose(data.attrs["v0"], np.ravel(V0))
+    assert ks == next(row.ks for row in made.rows if row.kind == "rho")
+    with xarray.open_dataset(tmp_path / "new/folder/limit.nc", engine="h5netcdf") as data:
+        np.testing.assert_array_equal(data.v, made.limit.vs)
+
+
+def test_a_report_is_drawn(report, tmp_path):
+    pytest.importorskip("matplotlib")
+    files = report[0].figures(tmp_path / "new")
+    assert {file.name for file in files} == {"densities.png", "fan.png", "correlations.png"}
+    assert all(file.stat().st_size > 10_000 for file in files)
+
+
+def linear_maps(seed, count, width=None):
+    """A made-up solution, random linear maps of three inputs, and its start."""
+    x = np.array([[1.0, 0.0], [1.0, 0.0], [0.6, 0.8]])
+    maps = np.random.default_rng(seed).normal(size=(count, 5, 2))
+    y = np.einsum("af,nhf->nah", x, maps)
+    return covsde.Solution(
+        ts=jnp.array([0.5]),
+        vs=jnp.array(np.einsum("nah,nbh->nab", y, y)[:, None]),
+        stopped_at=jnp.full(count, jnp.inf),
+        limit=covsde.ShapedMLP(covsde.Identity()),
+        key=KEY,
+        width=width,
+    ), x @ x.T
+
+
+def test_what_has_no_law_is_left_out_and_named():
+    """Two equal inputs: their correlation is 1, and V is singular, for ever."""
+    limit, v0 = linear_maps(0, 100)
+    network, _ = linear_maps(1, 50, width=10)
+    rows, notes = _rows.compare(v0, limit, (network,))
+    observables = [row.observable for row in rows]
+    assert observables == ["log V[0,0]", "log V[1,1]", "log V[2,2]", "ρ[0,2]", "ρ[1,2]"]
+    assert "v0 is singular" in notes[0] and "ρ[0,1]: left out" in notes[1]
+
+
+def test_stopped_paths_are_counted_and_left_out():
+    limit = covsde.ShapedMLP(covsde.ShapedSmooth(jax.nn.silu, a=0.5))
+    made = validate(
+        limit,
+        jnp.array([[1.0]]),
+        0.5,
+        width=50,
+        key=KEY,
+        num_paths=4_000,
+        num_networks=2_000,
+        stop_above=3.0,
+    )
+    assert [row.kind for row in made.rows] == ["log V", "stopped"]
+    norm, share = made.rows
+    stopped = np.isfinite(np.asarray(made.limit.stopped_at))
+    assert 0 < stopped.sum() == made.limit.num_paths - norm.num_paths
+    assert share.limit_mean == stopped.mean()
+    assert share.ks == pytest.approx(abs(share.limit_mean - share.network_mean))
+    error = math.hypot(share.limit_se, share.network_se)
+    assert share.ks_level == pytest.approx(1.96 * error, rel=0.05)
+    assert made.limit.dt0 == 1 / 50
+    assert "stopped share" in made.table()
+
+
+def test_limits_are_described_with_their_numbers():
+    limit = covsde.ShapedMLP(covsde.ShapedSmooth(jnp.tanh, a=1.5))
+    assert describe(limit) == "ShapedMLP(ShapedSmooth(tanh, a=1.5, center=0))"
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        ({"width": 0}, ValueError, "`width`"),
+        ({"width": "64"}, TypeError, "`width`"),
+        ({"width": []}, TypeError, "`width`"),
+        ({"width": 2.5}, TypeError, "`width`"),
+        ({"width": (8, 8)}, ValueError, "each width once"),
+        ({"width": (1, 64)}, ValueError, "`t1`"),
+        ({"num_networks": 0}, ValueError, "`num_networks`"),
+        ({"num_paths": 0}, ValueError, "`num_paths`"),
+        ({"method": "exact"}, ValueError, "`method`"),
+        ({"v0": jnp.stack([V0, V0])}, ValueError, "`v0`"),
+        ({"t1": -1.0}, ValueError, "`t1`"),
+        ({"saveat": [0.1, 0.11]}, ValueError, "`saveat`"),
+        ({"solver": covsde.GeodesicStrang}, TypeError, "`solver`"),
+        ({"dt0": -1.0}, ValueError, "`dt0`"),
+        ({"progress": "bar"}, TypeError, "`progress`"),
+        ({"limit": "relu"}, TypeError, "`limit`"),
+    ],
+)
+def test_bad_input_is_refused_before_anything_runs(change, error, message):
+    arguments = {"limit": RELU, "v0": V0, "t1": 0.4, "width": 16, "key": KEY} | change
+    with pytest.raises(error, match=message):
+        validate(
+            arguments.pop("limit"), arguments.pop("v0"), arguments.pop("t1"), **arguments
+        )
