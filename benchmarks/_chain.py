@@ -123,18 +123,21 @@ class Grid:
         return d * (2 / self.coordinate.length)
 
 
-def exact_transition(grid: Grid, limit: AbstractLimit, t: float) -> np.ndarray:
-    """`exp(t 𝓛)`: the SDE itself over a time `t`, on values at the nodes.
+def exact_mean(
+    coordinate: Angle | Norm, limit: AbstractLimit, f: Callable, start: float, t: float
+) -> float:
+    """`E f(c)` of the SDE itself after a time `t`, by the exponential of its generator.
 
-    The generator `𝓛` of the coordinate comes from the limit's own drift and covariance of
-    the noise by Itô's formula. It degenerates at both ends of the interval, so no
-    boundary condition is needed, and the nodes are interior.
+    The generator of the coordinate comes from the limit's own drift and covariance of the
+    noise by Itô's formula. It degenerates at both ends of the interval, so no boundary
+    condition is needed, and the nodes are interior.
     """
-    of = grid.coordinate.of
+    grid, of = Grid(coordinate, 96), coordinate.of
 
+    @jax.jit
     @jax.vmap
     def coefficients(c):
-        v = gram(grid.coordinate.factor(c)).to_dense()
+        v = gram(coordinate.factor(c)).to_dense()
         sigma, first = limit.diffusion.covariance(v), jax.jacfwd(of)(v)
         drift = jnp.sum(first * limit.drift(jnp.zeros(()), v, None))
         ito = jnp.sum(sigma * jax.jacfwd(jax.jacfwd(of))(v)) / 2
@@ -142,7 +145,8 @@ def exact_transition(grid: Grid, limit: AbstractLimit, t: float) -> np.ndarray:
 
     speed, variance = map(np.asarray, coefficients(jnp.asarray(grid.nodes)))
     d = grid.derivative()
-    return scipy.linalg.expm(t * (speed[:, None] * d + variance[:, None] / 2 * (d @ d)))
+    generator = speed[:, None] * d + variance[:, None] / 2 * (d @ d)
+    return float(grid.at(start) @ scipy.linalg.expm(t * generator) @ f(grid.nodes))
 
 
 def gaussian_rule(dims: int, spacing: float) -> tuple[np.ndarray, np.ndarray]:

@@ -56,7 +56,7 @@ def remainders(
     f0, f1, f2 = (jax.jit(g)(v0) for g in (f, lf, generator(limit, lf)))
 
     @jax.jit
-    def left(h, normals, weights):
+    def left(h, normals, weights, v0):
         terms = limit.terms(GivenPath(normals, h / cells, m))
         start = factorise(jnp.broadcast_to(v0, (weights.size, m, m)))
         end, *_ = solver.step(terms, jnp.zeros(()), h, start, None, None, False)
@@ -64,4 +64,4 @@ def remainders(
         change = jax.vmap(f, out_axes=1)(gram(end).to_dense()) - f0[:, None]
         return jnp.max(jnp.abs(change @ weights - h * f1 - h**2 / 2 * f2))
 
-    return np.array([float(left(jnp.asarray(h), normals, weights)) for h in lengths])
+    return np.array([float(left(jnp.asarray(h), normals, weights, v0)) for h in lengths])

@@ -80,31 +80,37 @@ def agree(gradient, difference, name):
     assert digits >= 5
 
 
+@pytest.mark.parametrize("activation", [relu, smooth])
 @pytest.mark.parametrize("route", ROUTES)
-def test_gradient_in_the_activation(route):
-    statistic = jax.jit(lambda c: ROUTES[route](relu(c), V0))
-    agree(jax.grad(statistic)(0.4), central_difference(statistic, 0.4), f"{route}, c₊")
-    statistic = jax.jit(lambda a: ROUTES[route](smooth(a), V0))
-    agree(jax.grad(statistic)(0.9), central_difference(statistic, 0.9), f"{route}, a")
-
-
-@pytest.mark.parametrize("activation", [relu(0.4), smooth(0.9)], ids=["relu", "smooth"])
-@pytest.mark.parametrize("route", ROUTES)
-def test_gradient_in_the_start(route, activation):
+def test_gradients_in_the_activation_and_the_start(route, activation):
     direction = jnp.array([[0.3, -0.2], [-0.2, 0.5]])
-    statistic = jax.jit(lambda e: ROUTES[route](activation, V0 + e * direction))
-    agree(jax.grad(statistic)(0.0), central_difference(statistic, 0.0), f"{route}, V0")
+    parameter = 0.4 if activation is relu else 0.9
+
+    @jax.jit
+    @lambda fn: jax.value_and_grad(fn, argnums=(0, 1))
+    def statistic(x, e):
+        return ROUTES[route](activation(x), V0 + e * direction)
+
+    _, (in_parameter, in_start) = statistic(parameter, 0.0)
+    name = f"{route}, {'c₊' if activation is relu else 'a'}"
+    difference = central_difference(lambda x: statistic(x, 0.0)[0], parameter)
+    agree(in_parameter, difference, name)
+    difference = central_difference(lambda e: statistic(parameter, e)[0], 0.0)
+    agree(in_start, difference, f"{name}: V0")
 
 
 def test_gradient_at_duplicate_inputs_is_finite():
     v0 = jnp.array([[1.0, 1.0, 0.2], [1.0, 1.0, 0.2], [0.2, 0.2, 1.0]])
 
+    @jax.jit
+    @jax.value_and_grad
     def statistic(c_plus):
         limit = covsde.ShapedMLP(relu(c_plus))
         solution = covsde.solve(limit, v0, T, key=KEY, num_paths=50, dt0=T / 4)
         return jnp.mean(correlation(solution.vs)[..., 0, 2])
 
-    agree(jax.grad(statistic)(0.4), central_difference(statistic, 0.4), "duplicates, c₊")
+    difference = central_difference(lambda c: statistic(c)[0], 0.4)
+    agree(statistic(0.4)[1], difference, "duplicates, c₊")
 
 
 def test_a_step_cannot_be_chosen_from_traced_parameters():

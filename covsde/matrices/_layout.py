@@ -38,13 +38,13 @@ def entry_indices(m: int) -> tuple[np.ndarray, np.ndarray]:
 def materialise(x: Array) -> Array:
     """`x`, computed once and kept in memory.
 
-    XLA on CPU recomputes a cheap expression in every consumer it is fused into, which
-    makes chains of unrolled products quadratic. It never duplicates a division: dividing
-    by a 1 that only the run can know cuts the chain (2–3 times faster from m = 4 on).
+    XLA on CPU recomputes a cheap expression in every consumer that it is fused into, which
+    makes chains of unrolled products quadratic, to run and to compile. It does not fuse
+    through a conditional, here one whose outcome only the run can know: it is always true.
     """
     probe = lax.stop_gradient(x.ravel()[0])
-    one = 1 - jnp.minimum((probe > 0).astype(x.dtype), 0)
-    return x / one
+    always = jnp.minimum((probe > 0).astype(x.dtype), 0) == 0
+    return lax.cond(always, lambda x: x, jnp.zeros_like, x)
 
 
 def _take(x: Array, index: np.ndarray) -> Array:

@@ -1,0 +1,1 @@
+"""Independent references in plain NumPy and SciPy, which the tests compare with."""

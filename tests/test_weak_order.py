@@ -1,0 +1,151 @@
+"""Weak orders, without Monte-Carlo noise: `benchmarks.weak_order` at a lower resolution."""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from benchmarks import weak_order
+from benchmarks._chain import Angle, GivenPath, exact_mean
+from benchmarks._one_step import remainders
+from reference.pair_law import PairLaw
+
+from covsde import (
+    BrownianGrid,
+    FactorEuler,
+    GeodesicStrang,
+    PalindromicStrang,
+    ShapedMLP,
+    ShapedReLU,
+)
+from covsde.observables import correlation
+
+LIMIT = ShapedMLP(ShapedReLU(0.0, -1.0))
+RHO0, T = weak_order.RHO0, weak_order.T
+RESOLUTIONS = {
+    "GeodesicStrang": ((40, 0.5), (32, 0.6)),
+    "PalindromicStrang": ((48, 0.55), (40, 0.65)),
+    "WishartEuler": ((24, 1.1), (16, 1.3)),
+    "FactorEuler": ((32, 0.7), (24, 0.9)),
+}
+
+
+def errors(name, steps=weak_order.STEPS):
+    return weak_order.relu_errors(name, steps, RESOLUTIONS[name])
+
+
+def at_least(order, bound):
+    """Whether the whole interval of an observed order lies above a bound."""
+    assert order.slope - order.margin >= bound, f"observed order {order}"
+
+
+def test_the_generator_gives_the_law_of_the_pair():
+    def square(theta):
+        return np.cos(theta) ** 2
+
+    found = exact_mean(Angle(), LIMIT, square, np.arccos(RHO0), T)
+    assert abs(found - PairLaw(T).mean(np.square, RHO0)) < 1e-9
+
+
+@pytest.mark.parametrize("name", ["GeodesicStrang", "PalindromicStrang"])
+def test_correlation_depends_on_the_directions_alone(name):
+    """What the quadrature leaves out of a step's normals does not move ρ."""
+    scheme = weak_order.SCHEMES[name]
+    cells, h = scheme.solver.cells_per_step, jnp.asarray(0.25)
+
+    @jax.jit
+    def angles(z):
+        terms = LIMIT.terms(GivenPath(z.T.reshape(cells, 3, -1), h / cells, 2))
+        start = Angle().factor(jnp.linspace(0.1, 3.0, 100))
+        end, *_ = scheme.solver.step(terms, 0.0, h, start, None, None, False)
+        return Angle().read(end)
+
+    z = np.random.default_rng(5).standard_normal((100, 3 * cells))
+    projected = z @ scheme.directions.T @ scheme.directions
+    assert np.max(np.abs(projected - z)) > 1
+    # rounding alone, amplified by a step
+    np.testing.assert_allclose(angles(projected), angles(z), rtol=0, atol=1e-12)
+
+
+def test_the_default_is_accurate_and_of_order_two():
+    found = errors("GeodesicStrang")
+    assert found.steps[:4] == (2, 4, 8, 16)
+    bounds = np.array([2.5e-3, 6e-4, 1.5e-4, 4e-5])
+    assert np.all((np.abs(found.errors) + found.numerical)[:4] <= bounds), found
+    at_least(found.order(), 1.9)
+
+
+def test_the_palindrome_is_of_order_two_and_extrapolates_to_four():
+    found = errors("PalindromicStrang")
+    at_least(found.order(), 1.9)
+    extrapolated = found.extrapolated()
+    rates = np.log2(np.abs(extrapolated.errors[:-1] / extrapolated.errors[1:]))
+    # how much the numerical errors can move each rate
+    relative = extrapolated.numerical / np.abs(extrapolated.errors)
+    margins = (relative[:-1] + relative[1:]) / np.log(2)
+    known = margins < 0.5
+    assert known.sum() >= 2 and np.all((rates - margins)[known] > 3.5), extrapolated
+
+
+@pytest.mark.parametrize("name", ["WishartEuler", "FactorEuler"])
+def test_order_one(name):
+    found = errors(name, (4, 8, 16))
+    rates = np.log2(np.abs(found.errors[:-1] / found.errors[1:]))
+    relative = found.numerical / np.abs(found.errors)
+    margins = (relative[:-1] + relative[1:]) / np.log(2)
+    # 1 is the nearest whole number
+    assert np.all(np.abs(rates - 1) + margins < 0.5), found
+
+
+@pytest.mark.parametrize("name", weak_order.SMOOTH)
+def test_one_smooth_input(name):
+    """The norm's noise is exact, so both solvers of order 2 have the same law here."""
+    activation = weak_order.SMOOTH[name]
+    found = weak_order.smooth_errors(activation, GeodesicStrang())
+    at_least(found.order(), 1.9)
+    same = weak_order.smooth_errors(activation, PalindromicStrang(), (4,))
+    np.testing.assert_allclose(same.errors, found.errors[1:2], rtol=0, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", weak_order.SMOOTH)
+@pytest.mark.parametrize(
+    ("solver", "m", "nodes"),
+    [(GeodesicStrang(), 3, 3), (PalindromicStrang(), 2, 5)],
+    ids=["geodesic-3", "palindromic-2"],
+)
+def test_smooth_inputs_to_second_order_in_one_step(solver, m, nodes, name):
+    limit, v0 = ShapedMLP(weak_order.SMOOTH[name]), jnp.asarray(weak_order.V0[:m, :m])
+    left = remainders(limit, solver, v0, weak_order.LENGTHS, nodes)
+    at_least(weak_order.order(weak_order.LENGTHS, left), 2.9)
+
+
+@pytest.mark.parametrize("solver", [PalindromicStrang(), FactorEuler()])
+def test_coupled_paths_differ_as_the_quadrature_says(solver):
+    """Halving the step on the same Brownian paths, through Diffrax."""
+    paths, coarse = 100_000, 2
+    cells = np.linspace(0.0, T, 2 * coarse * solver.cells_per_step + 1)
+    path = BrownianGrid(cells, 2, key=jax.random.key(3), num_paths=paths)
+    v0 = jnp.broadcast_to(jnp.array([[1.0, RHO0], [RHO0, 1.0]]), (paths, 2, 2))
+
+    @jax.jit
+    def squared(ts):
+        solved = diffrax.diffeqsolve(
+            LIMIT.terms(path),
+            solver,
+            0.0,
+            T,
+            None,
+            v0,
+            stepsize_controller=diffrax.StepTo(ts),
+            max_steps=2 * coarse,
+        )
+        return correlation(solved.ys[-1])[:, 0, 1] ** 2
+
+    per_step = solver.cells_per_step
+    fine = squared(path.coarsen(per_step))
+    change = np.asarray(squared(path.coarsen(2 * per_step)) - fine)
+    expected = errors(type(solver).__name__, (coarse, 2 * coarse))
+    difference = expected.errors[0] - expected.errors[1]
+    tolerance = 4 * change.std() / np.sqrt(paths) + expected.numerical.sum()
+    assert abs(change.mean() - difference) < tolerance
+    assert abs(difference) > tolerance, "the test must be able to see the bias"
