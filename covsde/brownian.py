@@ -167,7 +167,7 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         t = jnp.asarray(eqxi.nondifferentiable(t, name="t"), self.dtype)
         ts = eqxi.nondifferentiable(self.ts, name="ts")
         index = jnp.searchsorted(0.5 * (ts[1:] + ts[:-1]), t)
-        tolerance = 1e-3 * jnp.min(ts[1:] - ts[:-1])
+        tolerance = 0.1 * jnp.min(ts[1:] - ts[:-1])
         return eqx.error_if(
             index,
             ~(jnp.abs(ts[index] - t) <= tolerance),

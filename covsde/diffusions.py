@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
 
+from ._checks import parameter
 from .matrices import Lower, Symmetric, congruence
 
 
@@ -42,7 +43,14 @@ class CongruenceDiffusion(AbstractDiffusion):
     gain: Scalar
 
     def __init__(self, gain: float | Scalar = 1.0):
-        self.gain = jnp.asarray(gain, jnp.result_type(float))
+        """**Arguments:**
+
+        - `gain`: Γ, not negative.
+        """
+        way_out = "Γ = 1 is the noise of a multilayer perceptron."
+        self.gain = parameter(
+            "gain", gain, "a finite number, not negative", way_out, test=lambda x: x >= 0
+        )
 
     def at(self, t, factor, args):
         """The noise where `V = L Lᵀ`."""

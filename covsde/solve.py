@@ -16,6 +16,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from ._checks import found, is_concrete
 from ._problem import check_problem, check_time
 from .brownian import BrownianGrid
+from .drifts import AbstractDrift
 from .limits import AbstractLimit
 from .matrices import Lower, Symmetric, factorise, gram
 from .solution import Solution
@@ -76,6 +77,7 @@ def solve(
     )
     solver = GeodesicStrang() if solver is None else check_solver(solver)
     m = problem.v0.shape[-1]
+    check_drift(limit, problem.v0)
     regular = check_singular(problem.v0, limit, solver)
     dt0 = default_step(solver, limit, m) if dt0 is None else check_time("dt0", dt0)
     dt0 = min(dt0, problem.t1)
@@ -83,6 +85,7 @@ def solve(
 
     steps = step_times(problem.save_times, problem.t1, dt0)
     dtype = problem.v0.dtype
+    check_resolution(steps, dtype)
     vs, stopped_at, projections = _simulate(
         limit,
         solver,
@@ -165,6 +168,16 @@ def step_times(save_times: np.ndarray, t1: float, dt0: float) -> np.ndarray:
     return np.concatenate(pieces)
 
 
+def check_resolution(steps: np.ndarray, dtype) -> None:
+    """Refuses steps that the dtype cannot tell apart."""
+    shortest, eps = np.min(np.diff(steps)), float(jnp.finfo(dtype).eps)
+    if shortest < 100 * eps * steps[-1]:
+        raise ValueError(
+            f"`dt0` and `saveat` must leave steps of at least {100 * eps:.1g} t1 in "
+            f"{dtype}; got one of {shortest:.3g}. Pass a longer step or a float64 `v0`."
+        )
+
+
 def default_step(solver, limit: AbstractLimit, m: int) -> float:
     """The step that `solve` takes if none is given, in units of depth/width.
 
@@ -224,12 +237,38 @@ def check_solver(solver) -> diffrax.AbstractSolver:
             f"{accepted}; got {name}, which assumes commutative noise. The noise of "
             "covariance SDEs does not commute, and it would converge to the wrong law."
         )
+    if isinstance(solver, diffrax.AbstractWrappedSolver | Stopped):
+        raise ValueError(
+            f"{accepted}; got the wrapper {name}, which would step off the Brownian grid "
+            "or stop twice. Pass the solver inside it."
+        )
     if not isinstance(solver, diffrax.AbstractItoSolver):
         raise ValueError(
             f"{accepted}; got {name}, which does not solve Itô equations: it would "
             "converge to another law."
         )
     return solver
+
+
+def check_drift(limit: AbstractLimit, v0: Array) -> None:
+    """Refuses a drift written for one matrix that does not return one, by a trial call."""
+    drift = limit.drift
+    if type(drift).batched is not AbstractDrift.batched or not is_concrete((limit, v0)):
+        return
+    name = type(drift).__name__
+    with jax.ensure_compile_time_eval():
+        one = v0 if v0.ndim == 2 else v0[0]
+        b = np.asarray(drift(jnp.zeros((), v0.dtype), one, None))
+    accepted = (
+        f"`limit.drift`: {name}(t, v, args) must return a symmetric {one.shape} matrix"
+    )
+    if b.shape != one.shape:
+        raise ValueError(f"{accepted}; got shape {b.shape}. Return `b` for one matrix `v`.")
+    if not np.allclose(b, b.T, rtol=1e-5, atol=1e-8 * np.max(np.abs(b), initial=0.0)):
+        raise ValueError(
+            f"{accepted}; got one that differs from its mirror by "
+            f"{np.max(np.abs(b - b.T)):.2g}. Return `(b + b.T)/2` if that is meant."
+        )
 
 
 def check_singular(v0: Array, limit: AbstractLimit, solver) -> bool:

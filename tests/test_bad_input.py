@@ -745,3 +745,31 @@ def test_bounds_are_accepted(nothing_runs):
     ):
         with pytest.raises(pytest.fail.Exception, match="bad input was simulated"):
             good()
+
+
+class WrongShape(covsde.AbstractDrift):
+    """A drift that returns a vector for a matrix."""
+
+    def __call__(self, t, v, args):
+        return -v[0]
+
+
+class WrongLimit(covsde.AbstractLimit):
+    drift: covsde.AbstractDrift = WrongShape()
+    diffusion: covsde.AbstractDiffusion = covsde.CongruenceDiffusion(1.0)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda: covsde.CongruenceDiffusion(NAN),
+        lambda: covsde.CongruenceDiffusion(-1.0),
+        lambda: Identity().shaped(jnp.ones(2), 0),
+        solve(solver=diffrax.HalfSolver(diffrax.Euler())),  # half steps are off the grid
+        solve(limit=WrongLimit()),
+    ],
+    ids=["gain NaN", "gain negative", "width 0 shaped", "half solver", "drift a vector"],
+)
+def test_bad_parts_are_refused(call, nothing_runs):
+    with pytest.raises((ValueError, TypeError), match="must"):
+        call()

@@ -82,6 +82,7 @@ class Identity(AbstractActivation):
 
     def shaped(self, x, width):
         """`φ_s(x) = x`, for every width."""
+        count("width", width, "Pass the number of neurons of a hidden layer.")
         return x
 
     def normalising_constant(self, width):
