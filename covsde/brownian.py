@@ -172,6 +172,5 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
             index,
             ~(jnp.abs(ts[index] - t) <= tolerance),
             "`BrownianGrid` was asked for a time that is not on its grid. Step on the "
-            "grid (`diffrax.StepTo(ts)`), or use `diffrax.VirtualBrownianTree` for "
-            "adaptive steps.",
+            "grid, e.g. with `diffrax.StepTo(ts)`; steps cannot adapt.",
         )

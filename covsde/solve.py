@@ -26,6 +26,7 @@ from .solvers import (
     ProjectedEuler,
     Stopped,
     StoppedState,
+    noise_gain,
 )
 
 MAX_STEPS = 1_000_000
@@ -192,7 +193,7 @@ def default_step(solver, limit: AbstractLimit, m: int) -> float:
             "`dt0`, e.g. `covsde.default_step(solver, limit, m)` of a typical limit."
         )
     with jax.ensure_compile_time_eval():
-        gain = float(getattr(limit.diffusion, "gain", 1.0))
+        gain = noise_gain(limit)
         rate = max(float(limit.drift.rate), 1e-300)
     step = min(1 / 16, 1 / (2 * m * gain), 1 / (4 * rate))
     if getattr(solver, "weak_order", 1) < 2:

@@ -73,6 +73,11 @@ class AbstractFactorSolver(diffrax.AbstractItoSolver):
         return terms.vf(t0, y0, args)
 
 
+def noise_gain(limit: AbstractLimit) -> float:
+    """The Γ of a limit's noise, 1 if it has none."""
+    return float(getattr(limit.diffusion, "gain", 1.0))
+
+
 def strang(
     drift: DriftOnFactor, t0: Scalar, t1: Scalar, factor: Lower, noise: Lower
 ) -> Lower:

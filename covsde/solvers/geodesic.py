@@ -6,7 +6,7 @@ import jax.numpy as jnp
 
 from ..diffusions import symmetric_gaussian
 from ..matrices import Lower, cholesky, expm
-from ._base import AbstractFactorSolver, congruence_gain, strang
+from ._base import AbstractFactorSolver, congruence_gain, noise_gain, strang
 
 
 class GeodesicStrang(AbstractFactorSolver):
@@ -24,7 +24,7 @@ class GeodesicStrang(AbstractFactorSolver):
     weak_order: ClassVar[int] = 2
 
     def max_step(self, limit, m):
-        return min(12 / (m * _gain(limit)), 2 * float(limit.drift.max_step))
+        return min(12 / (m * noise_gain(limit)), 2 * float(limit.drift.max_step))
 
     def advance(self, terms, t0, t1, factor, args):
         drift, noise = terms.vf(t0, factor, args)
@@ -45,7 +45,3 @@ def geodesic_increment(increment: Lower, gain, h) -> Lower:
     w = traceless * jnp.sqrt(gain * correction)
     # the scalar part commutes: exponentiate it exactly
     return cholesky(expm(w)) * jnp.exp(scalar / 2)
-
-
-def _gain(limit) -> float:
-    return float(getattr(limit.diffusion, "gain", 1.0))

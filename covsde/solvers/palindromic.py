@@ -15,7 +15,8 @@ class PalindromicStrang(AbstractFactorSolver):
     `G = Δ (I + X)(I − X')⁻¹ Δ'` of its two halves, `L ← L G`: `Δ` exponentiates the
     diagonal of a half increment exactly and `X` is its strictly lower part. The error
     expands in even powers of the step, so it extrapolates to order 4. Half a drift flow
-    stands before and after. Needs two Brownian increments a step; any step length.
+    stands before and after. Needs two Brownian increments a step,
+    whose length only the drift's flow bounds.
     """
 
     weak_order: ClassVar[int] = 2

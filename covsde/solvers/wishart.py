@@ -6,8 +6,7 @@ import jax.numpy as jnp
 from jax.scipy.special import gammainc, gammaincc, gammaln, ndtr
 
 from ..matrices import Lower, multiply
-from ._base import AbstractFactorSolver, congruence_gain, row_numbers
-from .geodesic import _gain
+from ._base import AbstractFactorSolver, congruence_gain, noise_gain, row_numbers
 
 
 class WishartEuler(AbstractFactorSolver):
@@ -22,7 +21,7 @@ class WishartEuler(AbstractFactorSolver):
     weak_order: ClassVar[int] = 1
 
     def max_step(self, limit, m):
-        bartlett = 1 / (_gain(limit) * (m - 1)) if m > 1 else jnp.inf
+        bartlett = 1 / (noise_gain(limit) * (m - 1)) if m > 1 else jnp.inf
         return min(bartlett, float(limit.drift.max_step))
 
     def advance(self, terms, t0, t1, factor, args):
