@@ -1,1 +1,5 @@
-"""What the solvers cost and how accurate they are, measured."""
+"""Measurements of accuracy and speed; each module runs as `python -m benchmarks.<name>`."""
+
+import jax
+
+jax.config.update("jax_enable_x64", True)

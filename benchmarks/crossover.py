@@ -17,8 +17,6 @@ STEPS = 20
 def measure(m: int, layout: str, num_paths: int, repeats: int) -> tuple[float, float]:
     """(CPU-ns per path and step, seconds to compile) in this process."""
     import jax
-
-    jax.config.update("jax_enable_x64", True)
     import jax.numpy as jnp
     import numpy as np
 

@@ -20,8 +20,8 @@ WIDTHS = (64, 128, 256)
 T = 0.5
 V0 = jnp.array([[1.0, 0.3], [0.3, 1.0]])
 ACTIVATIONS = {
-    "ReLU(0, -1.5)": covsde.ShapedReLU(0.0, -1.5),
-    "tanh, a = 1": covsde.ShapedSmooth(jnp.tanh, 1.0),
+    "ReLU(0, -3)": covsde.ShapedReLU(0.0, -3.0),
+    "tanh, a = 0.6": covsde.ShapedSmooth(jnp.tanh, 0.6),
 }
 
 
@@ -55,7 +55,6 @@ def main() -> None:
     parser.add_argument("--paths", type=int, default=200_000)
     parser.add_argument("--bias-networks", type=int, default=100_000)
     arguments = parser.parse_args()
-    jax.config.update("jax_enable_x64", True)
     keys = iter(jax.random.split(jax.random.key(2), 64))
     bar = level(arguments.networks, arguments.paths)
     print(

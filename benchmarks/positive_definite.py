@@ -133,7 +133,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--paths", type=int, default=25_000, help="paths per run")
     arguments = parser.parse_args()
-    jax.config.update("jax_enable_x64", True)
     print(
         f"{'start':23}{'drift':6}{'h':>7}{'path-steps':>12}{'geodesic':>10}"
         f"{'palindromic':>13}{'Euler: paths lost':>20}{'steps projected':>17}"

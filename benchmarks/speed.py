@@ -141,7 +141,6 @@ def main() -> None:
     parser.add_argument("--m", type=int, nargs="*", default=list(PATHS))
     parser.add_argument("--out", type=Path, help="write the measurements as JSON")
     arguments = parser.parse_args()
-    jax.config.update("jax_enable_x64", True)
     machine = f"{platform.machine()}, {jax.devices()[0].device_kind}, float64"
     print(f"{machine}, {STEPS} steps, CPU-ns per path and step (median of paired runs)")
     results = {"machine": machine}

@@ -245,7 +245,6 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--out", type=Path, help="directory for weak_order.json")
     options = parser.parse_args(arguments)
-    jax.config.update("jax_enable_x64", True)
     begin = time.perf_counter()
     results = {
         "relu_two_inputs": relu_table(),
