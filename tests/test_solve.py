@@ -344,15 +344,15 @@ def test_projections_are_counted():
     "solver, limit, m, expected",
     [
         (GeodesicStrang(), LINEAR, 2, 1 / 16),
-        (GeodesicStrang(), LINEAR, 20, 1 / 40),  # 1/(2m)
-        (PalindromicStrang(), LINEAR, 20, 1 / 40),
+        (GeodesicStrang(), LINEAR, 20, 0.5 / 20**1.5),
+        (PalindromicStrang(), LINEAR, 20, 0.5 / 20**1.5),
         (GeodesicStrang(), ShapedMLP(ShapedReLU(3.0, -3.0)), 2, 1 / 36),  # 1/(4r), r = 9
         (GeodesicStrang(), ShapedMLP(ShapedSmooth(jnp.tanh, 0.5)), 2, 1 / 32),  # r = 8
         (WishartEuler(), LINEAR, 2, 1 / 128),
-        (FactorEuler(), LINEAR, 20, 1 / 320),
-        (ProjectedEuler(), LINEAR, 20, 1 / 320),
+        (FactorEuler(), LINEAR, 20, 0.5 / 20**1.5 / 8),
+        (ProjectedEuler(), LINEAR, 20, 0.5 / 20**1.5 / 8),
         (diffrax.Euler(), LINEAR, 2, 1 / 128),
-        (GeodesicStrang(), RESTORING, 20, 1 / 20),  # Γ = ½
+        (GeodesicStrang(), RESTORING, 20, 1 / 20**1.5),  # Γ = ½
     ],
     ids=lambda x: type(x).__name__ if not isinstance(x, int | float) else f"{x:.3g}",
 )
