@@ -3,7 +3,7 @@
 `python -m benchmarks.positive_definite` prints, for each start, activation and step, the
 number of path-steps of the default and the palindromic solver and how many were *lost*: a
 factor that is not finite, or a pivot that is not positive (on a singular start: a rank that
-changed, or an entry that is not finite). Beside them, the share of paths that
+fell, or an entry that is not finite). Beside them, the share of paths that
 Euler–Maruyama on V loses for good, and the share of the projecting baseline's steps that
 left the cone and were pushed back.
 """

@@ -26,8 +26,8 @@ from .solvers import (
     ProjectedEuler,
     Stopped,
     StoppedState,
-    noise_gain,
 )
+from .solvers._base import noise_gain
 
 MAX_STEPS = 1_000_000
 

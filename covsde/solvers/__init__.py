@@ -1,6 +1,6 @@
 """Diffrax solvers for covariance SDEs, one scheme a file."""
 
-from ._base import AbstractFactorSolver, noise_gain
+from ._base import AbstractFactorSolver
 from .factor_euler import FactorEuler
 from .geodesic import GeodesicStrang
 from .palindromic import PalindromicStrang
@@ -17,5 +17,4 @@ __all__ = [
     "Stopped",
     "StoppedState",
     "WishartEuler",
-    "noise_gain",
 ]
