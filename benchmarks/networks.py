@@ -54,6 +54,7 @@ def main() -> None:
     parser.add_argument("--networks", type=int, default=4_000)
     parser.add_argument("--paths", type=int, default=200_000)
     parser.add_argument("--bias-networks", type=int, default=100_000)
+    parser.add_argument("--sampler-networks", type=int, default=30_000)
     arguments = parser.parse_args()
     keys = iter(jax.random.split(jax.random.key(2), 64))
     bar = level(arguments.networks, arguments.paths)
@@ -79,7 +80,7 @@ def main() -> None:
                     f"{name:16}{observable:8}{width:6}{distance:9.4f}{bias:9.4f}  {within}",
                     flush=True,
                 )
-    count = arguments.networks
+    count = arguments.sampler_networks
     print(
         f"\nthe two samplers at width 32, {count} networks each: "
         f"5 % level {level(count, count):.4f}"
