@@ -17,6 +17,17 @@ if TYPE_CHECKING:
     import xarray
 
 
+def load_xarray():
+    """The module xarray, or the way to get it."""
+    try:
+        import xarray
+    except ImportError as error:
+        raise ImportError(
+            "`to_xarray` needs xarray. Install it with `pip install 'covsde[io]'`."
+        ) from error
+    return xarray
+
+
 class Solution(eqx.Module):
     """Covariance paths of a limit, or of its finite networks.
 
@@ -55,12 +66,7 @@ class Solution(eqx.Module):
 
         Needs `xarray`: `pip install 'covsde[io]'`.
         """
-        try:
-            import xarray
-        except ImportError as error:
-            raise ImportError(
-                "`to_xarray` needs xarray. Install it with `pip install 'covsde[io]'`."
-            ) from error
+        xarray = load_xarray()
         inputs = np.arange(self.m)
         attributes = {
             "limit": eqx.tree_pformat(self.limit, width=10_000, short_arrays=False),

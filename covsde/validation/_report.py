@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from ..solution import Solution
+from ..solution import Solution, load_xarray
 from ._describe import describe
 from ._rows import Row
 from ._statistics import decay_exponent
@@ -59,12 +59,7 @@ class Report:
 
         Needs `xarray`: `pip install 'covsde[io]'`.
         """
-        try:
-            import xarray
-        except ImportError as error:
-            raise ImportError(
-                "`to_xarray` needs xarray. Install it with `pip install 'covsde[io]'`."
-            ) from error
+        xarray = load_xarray()
         labels = list(dict.fromkeys(row.observable for row in self.rows))
         widths = np.array([network.width for network in self.networks])
         shape = (len(labels), len(widths))
