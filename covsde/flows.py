@@ -14,6 +14,7 @@ from jax import lax
 from .matrices import (
     Lower,
     Symmetric,
+    beyond_span,
     cholesky,
     gram,
     multiply,
@@ -41,23 +42,27 @@ def _move(factor: Lower, y: Symmetric) -> Lower:
     return multiply(factor, cholesky(positive, floor=0.25))
 
 
-def where_singular(
+def where_leaving_span(
     factor: Lower,
-    singular_flow: Callable[[Lower], Lower],
-    regular_flow: Callable[[Lower], Lower],
+    drift: Symmetric,
+    within: Lower,
+    flow_of_v: Callable[[], Lower],
 ) -> Lower:
-    """`regular_flow`, except on paths whose factor has a zero pivot.
+    """`within`, except on paths whose drift leaves the span of a singular `V`.
 
-    Whitening divides by the pivots, so a singular `V` (duplicate inputs, rank-deficient
-    starts) needs a flow in `V` itself; it runs only when some path needs it.
+    Whitening knows only the span of `V`. Equal inputs stay equal, so their drift keeps to
+    it; more inputs than features do not, and need `flow_of_v`, a flow of `V` itself. It
+    is accurate only absolutely, and runs only when some path needs it.
     """
     if factor.invertible:
-        return regular_flow(factor)
-    singular = factor.is_singular()
-    harmless = Lower.identity(factor.m, factor.batch, factor.dtype)
-    regular = regular_flow(harmless.where(singular, factor))
+        return within
+    rows = 1 / jnp.sqrt(factor.squared_rows())
+    drift = drift.scale(rows)
+    beyond = beyond_span(factor.scale_rows(rows), drift)
+    rounding = 1e3 * float(jnp.finfo(factor.dtype).eps) * drift.largest()
+    leaves = jnp.max(jnp.abs(beyond), axis=factor.row_axis()) > rounding
     return lax.cond(
-        jnp.any(singular),
-        lambda: singular_flow(factor).where(singular, regular).as_invertible(False),
-        lambda: regular.as_invertible(False),
+        jnp.any(leaves),
+        lambda: flow_of_v().where(leaves, within).as_invertible(False),
+        lambda: within.as_invertible(False),
     )

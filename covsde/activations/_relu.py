@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
 
 from .._checks import count, parameter
-from ..flows import where_singular
+from ..flows import where_leaving_span
 from ..matrices import (
     Lower,
     Symmetric,
@@ -17,7 +17,7 @@ from ..matrices import (
     multiply,
     one_minus_correlation,
     semidefinite_cholesky,
-    whiten,
+    whiten_within,
 )
 from ._base import AbstractActivation
 
@@ -144,12 +144,13 @@ class ShapedReLU(AbstractActivation):
         definite, with pivots bounded below, for `h ≤ max_step`.
         """
         rows = jnp.sqrt(factor.squared_rows())
-        tau = jnp.minimum(h * self.rate, 1.0)
-        correlations = factor.scale_rows(1 / rows).kept()
-        moved = where_singular(
-            correlations,
-            lambda unit: self._singular_flow(unit, h),
-            lambda unit: self._regular_flow(unit, h, tau),
+        unit = factor.scale_rows(1 / rows).kept()
+        velocity = self._velocity(one_minus_correlation(unit))
+        moved = where_leaving_span(
+            unit,
+            velocity,
+            self._flow_of_factor(unit, velocity, h),
+            lambda: self._flow_of_v(unit, velocity, h),
         )
         # the flow keeps unit rows; take back the rounding of this step
         return moved.scale_rows(rows / jnp.sqrt(moved.squared_rows()))
@@ -157,19 +158,19 @@ class ShapedReLU(AbstractActivation):
     def _velocity(self, u: Symmetric) -> Symmetric:
         return Symmetric(self.strength * nu(u.data), u.m).kept()
 
-    def _regular_flow(self, unit: Lower, h, tau) -> Lower:
-        y0 = whiten(unit, self._velocity(one_minus_correlation(unit))) * h
+    def _flow_of_factor(self, unit: Lower, velocity: Symmetric, h) -> Lower:
+        tau = jnp.minimum(h * self.rate, 1.0)
+        y0 = whiten_within(unit, velocity) * h
         inner = cholesky(y0.add_diagonal(1.0), floor=1 - tau)
         stage = multiply(unit, inner)
-        y1 = whiten(unit, self._velocity(one_minus_correlation(stage))) * h
+        y1 = whiten_within(unit, self._velocity(one_minus_correlation(stage))) * h
         mean = ((y0 + y1) * 0.5).add_diagonal(1.0)
         floor = 0.5 + 0.5 * (1 - tau) ** 2
         return multiply(unit, cholesky(mean, floor=floor))
 
-    def _singular_flow(self, unit: Lower, h) -> Lower:
+    def _flow_of_v(self, unit: Lower, velocity: Symmetric, h) -> Lower:
         rho = gram(unit)
-        k0 = self._velocity(one_minus_correlation(unit))
-        stage = rho + k0 * h
+        stage = rho + velocity * h
         u = stage.pairwise(lambda _a, _b, r: jnp.clip(1 - r, 0.0, 2.0))
         k1 = self._velocity(u)
-        return semidefinite_cholesky(rho + (k0 + k1) * (0.5 * h))
+        return semidefinite_cholesky(rho + (velocity + k1) * (0.5 * h))

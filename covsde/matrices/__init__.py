@@ -2,6 +2,7 @@
 
 from ._algebra import (
     SINGULAR_PIVOT,
+    beyond_span,
     cholesky,
     congruence,
     divide_right,
@@ -14,6 +15,7 @@ from ._algebra import (
     semidefinite_cholesky,
     square,
     whiten,
+    whiten_within,
 )
 from ._layout import (
     UNROLLED_MAX,
@@ -28,6 +30,7 @@ __all__ = [
     "UNROLLED_MAX",
     "Lower",
     "Symmetric",
+    "beyond_span",
     "cholesky",
     "congruence",
     "divide_right",
@@ -42,4 +45,5 @@ __all__ = [
     "semidefinite_cholesky",
     "square",
     "whiten",
+    "whiten_within",
 ]

@@ -52,6 +52,28 @@ def whiten(factor: Lower, s: Symmetric) -> Symmetric:
     return Symmetric(kernels.whiten(factor.m, factor.data, s.data), factor.m)
 
 
+def whiten_within(factor: Lower, s: Symmetric) -> Symmetric:
+    """`whiten` of the part of `S` in the span of `V`, which may be singular.
+
+    The coordinates of zero pivots are left empty.
+    """
+    if factor.invertible:
+        return whiten(factor, s)
+    return _whiten_filled(factor, s).scale(factor.nonzero_pivots())
+
+
+def beyond_span(factor: Lower, s: Symmetric) -> Array:
+    """`xᵀ S x` for the null vector `x` of each zero pivot of `V`, as a row vector.
+
+    The null vector is 1 in the pivot's own row; where a pivot is not zero this is 0.
+    """
+    return _whiten_filled(factor, s).diagonal() * (1 - factor.nonzero_pivots())
+
+
+def _whiten_filled(factor: Lower, s: Symmetric) -> Symmetric:
+    return whiten(factor.add_diagonal(1 - factor.nonzero_pivots()), s)
+
+
 def lower_half(s: Symmetric) -> Lower:
     """`Φ(S)`, strictly lower part plus half the diagonal, so that `Φ + Φᵀ = S`."""
     below = s.data if s.packed else jnp.tril(s.data)
@@ -81,8 +103,7 @@ def semidefinite_cholesky(s: Symmetric) -> Lower:
     """Lower factor of positive *semi*-definite matrices.
 
     A pivot that is rounding (below `SINGULAR_PIVOT · m · eps` of its diagonal entry)
-    gives an exactly zero column: the factor then says that it is singular, and its
-    zero pivots stay zero under right multiplication.
+    gives an exactly zero column: the factor then says that it is singular.
     """
     tolerance = SINGULAR_PIVOT * s.m * float(jnp.finfo(s.dtype).eps)
 

@@ -113,6 +113,10 @@ class _Triangle(eqx.Module):
         """The axis of a row vector (as `diagonal` returns it) that counts the rows."""
         return 0 if self.packed else -1
 
+    def largest(self) -> Array:
+        """Largest absolute entry, one per path."""
+        return jnp.max(jnp.abs(self.data), axis=0 if self.packed else (-2, -1))
+
     def trace(self) -> Array:
         """Trace, one per path: `batch`."""
         return jnp.sum(self.diagonal(), axis=self.row_axis())
@@ -213,7 +217,8 @@ class Symmetric(_Triangle):
 class Lower(_Triangle):
     """A batch of lower-triangular m×m matrices; a factor `L` of `V = L Lᵀ`.
 
-    `invertible` says that no pivot can be zero, so that flows need no second way; right
+    A factor of a singular `V` is in echelon form: under a zero pivot its column is zero.
+    `invertible` says that no pivot can be zero, so that this needs no care; right
     multiplication preserves it.
     """
 
@@ -289,3 +294,10 @@ class Lower(_Triangle):
     def is_singular(self) -> Array:
         """Whether a pivot is exactly zero, one per path."""
         return jnp.any(self.diagonal() == 0, axis=self.row_axis())
+
+    def nonzero_pivots(self) -> Array:
+        """1 where a pivot is not zero and 0 where it is, as a row vector."""
+        diagonal = self.diagonal()
+        if self.invertible:
+            return jnp.ones_like(diagonal)
+        return (diagonal != 0).astype(self.dtype)

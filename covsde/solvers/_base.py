@@ -79,22 +79,26 @@ def noise_gain(limit: AbstractLimit) -> float:
 
 
 def strang(
-    drift: DriftOnFactor, t0: Scalar, t1: Scalar, factor: Lower, noise: Lower
+    drift: DriftOnFactor,
+    t0: Scalar,
+    t1: Scalar,
+    factor: Lower,
+    noise: Callable[[Lower], Lower],
 ) -> Lower:
-    """Half a drift flow, `L ← L G` for the noise `G`, and the other half.
+    """Half a drift flow, `L ← L G` for the noise `G` at `L`, and the other half.
 
     The halves are two turns of one loop, so that the flow is compiled once.
     """
     half = (t1 - t0) / 2
-    identity = Lower.identity(factor.m, factor.batch, factor.dtype)
-    times = jnp.stack([t0, t0 + half])
-    multipliers = Lower(jnp.stack([noise.data, identity.data]), factor.m)
 
     def turn(factor, now):
-        t, multiplier = now
-        return multiply(drift.flow(t, half, factor), multiplier), None
+        t, is_first = now
+        factor = drift.flow(t, half, factor)
+        moved = lax.cond(is_first, lambda f: multiply(f, noise(f)), lambda f: f, factor)
+        return moved, None
 
-    return lax.scan(turn, factor, (times, multipliers))[0]
+    times = jnp.stack([t0, t0 + half])
+    return lax.scan(turn, factor, (times, jnp.array([True, False])))[0]
 
 
 def congruence_gain(solver: diffrax.AbstractSolver, noise: AbstractNoise) -> Scalar:
@@ -108,8 +112,29 @@ def congruence_gain(solver: diffrax.AbstractSolver, noise: AbstractNoise) -> Sca
     return noise.gain.astype(noise.factor.dtype)
 
 
+def within_span(factor: Lower, increment: Lower) -> Lower:
+    """The increment that `V = L Lᵀ` feels: a `V` of rank r has an r×r Brownian motion.
+
+    Its rows and columns at the zero pivots of `L` are made zero, so that `L` keeps its
+    echelon form.
+    """
+    if factor.invertible:
+        return increment
+    spanned = factor.nonzero_pivots()
+    return increment.scale_rows(spanned).scale_columns(spanned)
+
+
+def rank(factor: Lower):
+    """The rank of `V = L Lᵀ`: `m`, or one number per path if it may be singular."""
+    if factor.invertible:
+        return factor.m
+    return jnp.sum(factor.nonzero_pivots(), axis=factor.row_axis())
+
+
 def row_numbers(factor: Lower):
-    """`1, …, m` as a row vector of the factor's layout."""
+    """`1, …, r` down the nonzero pivots, as a row vector."""
+    if not factor.invertible:
+        return jnp.cumsum(factor.nonzero_pivots(), axis=factor.row_axis())
     numbers = jnp.arange(1, factor.m + 1, dtype=factor.dtype)
     ones = jnp.ones_like(factor.diagonal())
     axis = factor.row_axis() % ones.ndim

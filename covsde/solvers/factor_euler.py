@@ -28,12 +28,12 @@ class FactorEuler(AbstractFactorSolver):
         gain = congruence_gain(self, noise)
         h = t1 - t0
         velocity = whiten(factor, drift.velocity(t0, gram(factor)))
-        moved = ito_increment(increment * jnp.sqrt(gain), gain * h)
+        moved = ito_increment(increment * jnp.sqrt(gain), row_numbers(factor), gain * h)
         moved = moved + lower_half(velocity) * h
         return multiply(factor, moved.add_diagonal(1.0))
 
 
-def ito_increment(increment: Lower, t) -> Lower:
-    """`ΔN` over a time `t`."""
+def ito_increment(increment: Lower, rows, t) -> Lower:
+    """`ΔN` over a time `t`, its rows numbered `rows`."""
     scaled = increment.scale_diagonal(0.5**0.5)
-    return scaled.add_diagonal((0.25 - row_numbers(increment) / 2) * t)
+    return scaled.add_diagonal((0.25 - rows / 2) * t)

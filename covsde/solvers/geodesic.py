@@ -6,7 +6,14 @@ import jax.numpy as jnp
 
 from ..diffusions import symmetric_gaussian
 from ..matrices import Lower, cholesky, expm
-from ._base import AbstractFactorSolver, congruence_gain, noise_gain, strang
+from ._base import (
+    AbstractFactorSolver,
+    congruence_gain,
+    noise_gain,
+    rank,
+    strang,
+    within_span,
+)
 
 
 class GeodesicStrang(AbstractFactorSolver):
@@ -30,16 +37,21 @@ class GeodesicStrang(AbstractFactorSolver):
         drift, noise = terms.vf(t0, factor, args)
         _, increment = terms.contr(t0, t1)
         gain = congruence_gain(self, noise)
-        moved = geodesic_increment(increment, gain, t1 - t0)
-        return strang(drift, t0, t1, factor, moved)
+        return strang(
+            drift,
+            t0,
+            t1,
+            factor,
+            lambda factor: geodesic_increment(factor, increment, gain, t1 - t0),
+        )
 
 
-def geodesic_increment(increment: Lower, gain, h) -> Lower:
+def geodesic_increment(factor: Lower, increment: Lower, gain, h) -> Lower:
     """`chol(e^W)` for the Brownian increment of a step `h`."""
-    m = increment.m
-    s = symmetric_gaussian(increment)
+    m = rank(factor)
+    s = symmetric_gaussian(within_span(factor, increment))
     mean = s.trace() / m
-    traceless = s.add_diagonal(-s.per_row(mean))
+    traceless = s.add_diagonal(-s.per_row(mean) * factor.nonzero_pivots())
     correction = 1 / (1 - m * gain * h / 12)
     scalar = jnp.sqrt(gain) * mean - gain * h * (m + 1) / 2
     w = traceless * jnp.sqrt(gain * correction)

@@ -5,7 +5,13 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from ..matrices import Lower, divide_right
-from ._base import AbstractFactorSolver, congruence_gain, row_numbers, strang
+from ._base import (
+    AbstractFactorSolver,
+    congruence_gain,
+    row_numbers,
+    strang,
+    within_span,
+)
 
 
 class PalindromicStrang(AbstractFactorSolver):
@@ -32,19 +38,27 @@ class PalindromicStrang(AbstractFactorSolver):
         _, first = terms.contr(t0, middle)
         _, second = terms.contr(middle, t1)
         root = jnp.sqrt(gain)
-        moved = palindrome(first * root, second * root, gain * (t1 - t0))
-        return strang(drift, t0, t1, factor, moved)
+        return strang(
+            drift,
+            t0,
+            t1,
+            factor,
+            lambda factor: palindrome(
+                factor, first * root, second * root, gain * (t1 - t0)
+            ),
+        )
 
 
-def palindrome(first: Lower, second: Lower, t) -> Lower:
+def palindrome(factor: Lower, first: Lower, second: Lower, t) -> Lower:
     """`Δ (I + X)(I − X')⁻¹ Δ'` from the Brownian increments of the halves of a time `t`."""
+    first, second = within_span(factor, first), within_span(factor, second)
+    rows = row_numbers(factor)
     g = first.strict().add_diagonal(1.0)
-    g = g.scale_rows(diagonal_increment(first, t / 2))
+    g = g.scale_rows(diagonal_increment(first, rows, t / 2))
     g = divide_right(g, (second.strict() * -1.0).add_diagonal(1.0))
-    return g.scale_columns(diagonal_increment(second, t / 2)).kept()
+    return g.scale_columns(diagonal_increment(second, rows, t / 2)).kept()
 
 
-def diagonal_increment(increment: Lower, t):
+def diagonal_increment(increment: Lower, rows, t):
     """`exp(B_ii/√2 − i t/2)`: the exact law of `L_ii` over a time `t` without drift."""
-    b = increment.diagonal()
-    return jnp.exp(b / 2**0.5 - row_numbers(increment) * (t / 2))
+    return jnp.exp(increment.diagonal() / 2**0.5 - rows * (t / 2))

@@ -6,7 +6,13 @@ import jax.numpy as jnp
 from jax.scipy.special import gammainc, gammaincc, gammaln, ndtr
 
 from ..matrices import Lower, multiply
-from ._base import AbstractFactorSolver, congruence_gain, noise_gain, row_numbers
+from ._base import (
+    AbstractFactorSolver,
+    congruence_gain,
+    noise_gain,
+    row_numbers,
+    within_span,
+)
 
 
 class WishartEuler(AbstractFactorSolver):
@@ -30,12 +36,13 @@ class WishartEuler(AbstractFactorSolver):
         gain = congruence_gain(self, noise)
         h = t1 - t0
         factor = drift.flow(t0, h, factor)
-        return multiply(factor, bartlett(increment * (1 / jnp.sqrt(h)), gain * h))
+        normals = within_span(factor, increment) * (1 / jnp.sqrt(h))
+        return multiply(factor, bartlett(normals, row_numbers(factor), gain * h))
 
 
-def bartlett(normals: Lower, t) -> Lower:
-    """`chol(Wishart_m(I, 1/t) t)` from standard normals."""
-    freedom = 1 / t + 1 - row_numbers(normals)
+def bartlett(normals: Lower, rows, t) -> Lower:
+    """`chol(Wishart_m(I, 1/t) t)` from standard normals, its rows numbered `rows`."""
+    freedom = 1 / t + 1 - rows
     chi = jnp.sqrt(chi_square(normals.diagonal(), freedom) * t)
     return (normals.strict() * jnp.sqrt(t)).add_diagonal(chi)
 
