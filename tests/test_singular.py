@@ -16,6 +16,7 @@ from covsde.matrices import (
     multiply,
     one_minus_correlation,
     whiten,
+    whiten_fourth_moment,
     whiten_within,
 )
 
@@ -47,11 +48,11 @@ class Given(diffrax.AbstractPath):
         return Lower.from_dense(self.increments[index])
 
 
-def close_pair() -> np.ndarray:
-    """A factor of three inputs, two of which differ by 1e-8 of their length."""
+def close_pair(distance: float) -> np.ndarray:
+    """A factor of three inputs, two of which differ by `distance`, relative to them."""
     rng = np.random.default_rng(5)
     x = rng.normal(size=(3, 8))
-    x[1] = x[0] + DISTANCE * rng.normal(size=8)
+    x[1] = x[0] + distance * rng.normal(size=8)
     # V cannot tell them apart, its factor can
     return np.linalg.qr(x.T, mode="r").T
 
@@ -81,7 +82,7 @@ def test_equal_inputs_are_carried_as_one(solver, activation):
     Also where two of them almost agree: 1 − ρ starts at 1e-17, below V's own rounding.
     """
     solver, activation = SOLVERS[solver], ACTIVATIONS[activation]
-    three = close_pair()
+    three = close_pair(DISTANCE)
     four = np.zeros((4, 4))
     four[np.ix_(KEPT, KEPT)] = three
     four[2] = four[0]
@@ -154,3 +155,33 @@ def test_more_inputs_than_features_become_independent(activation):
     eigenvalues = np.linalg.eigvalsh(solved.vs[:, -1])
     assert np.all(np.abs(eigenvalues[:, 0]) < 1e-13 * eigenvalues[:, -1])
     assert np.all(eigenvalues[:, 1] > 1e-9 * eigenvalues[:, -1])
+
+
+@pytest.mark.parametrize("m", [2, 4, 9])
+def test_fourth_moment_of_any_factor(m):
+    """`L⁻¹ (vvᵀ + 2 V∘V) L⁻ᵀ` against dense algebra."""
+    rng = np.random.default_rng(m)
+    factor, root = np.tril(rng.normal(size=(2, 3, m, m)) * 0.3) + np.eye(m)
+    v = root @ root.mT
+    rows = np.diagonal(v, axis1=-2, axis2=-1)
+    moment = rows[:, :, None] * rows[:, None, :] + 2 * v**2
+    expected = np.linalg.solve(factor, np.linalg.solve(factor, moment).mT)
+    whitened = whiten_fourth_moment(
+        Lower.from_dense(jnp.asarray(factor)), Lower.from_dense(jnp.asarray(root))
+    )
+    np.testing.assert_allclose(whitened.to_dense(), expected, rtol=1e-10)
+
+
+def test_fourth_moment_of_a_close_pair():
+    """Its rounding is eps over the distance of two inputs, not over its square."""
+    distance = 1e-5
+    double = close_pair(distance)[None]
+    single = jnp.asarray(double, jnp.float32)
+    factor = Lower.from_dense(single)
+    moment = whiten_fourth_moment(factor, factor).to_dense()
+    # the same numbers in double precision, so that only the rounding within differs
+    factor = Lower.from_dense(single.astype(float))
+    expected = whiten_fourth_moment(factor, factor).to_dense()
+    rounding = 20 * np.finfo(np.float32).eps / distance
+    assert rounding < 0.3 and np.finfo(np.float32).eps / distance**2 > 1e3
+    np.testing.assert_allclose(moment, expected, rtol=rounding, atol=rounding)

@@ -19,7 +19,7 @@ from ..matrices import (
     gram,
     multiply,
     semidefinite_cholesky,
-    whiten_within,
+    whiten_fourth_moment,
 )
 from ._base import AbstractActivation
 
@@ -132,22 +132,21 @@ class ShapedSmooth(AbstractActivation):
             ones = Symmetric(jnp.full_like(v.data, a), v.m)
             return (outer + ones.scale(rows)).kept()
 
-        v = gram(factor)
-        p = source(v, v0)
-
         def flow_of_factor() -> Lower:
             scaled = factor.scale_rows(scale).kept()
-            y0 = whiten_within(factor, p) * h
+            y0 = whiten_fourth_moment(factor, factor) * (a * h)
             stage = multiply(scaled, cholesky(y0.add_diagonal(1.0), floor=1.0))
-            y1 = whiten_within(scaled, source(gram(stage), v1)) * h
+            y1 = whiten_fourth_moment(scaled, stage) * (a * h)
             mean = ((y0 + y1) * 0.5).add_diagonal(1.0)
             return multiply(scaled, cholesky(mean, floor=1.0))
 
         def flow_of_v() -> Lower:
-            stage = (v + p * h).scale(scale)
+            v = gram(factor)
+            stage = (v + source(v, v0) * h).scale(scale)
             end = v.scale(scale) + stage + source(stage, v1) * h
             return semidefinite_cholesky(end * 0.5)
 
+        p = source(gram(factor), v0)
         moved = where_leaving_span(factor, p, flow_of_factor(), flow_of_v)
         return moved.scale_rows(jnp.sqrt(v1 / moved.squared_rows()))
 

@@ -15,6 +15,7 @@ from ._algebra import (
     semidefinite_cholesky,
     square,
     whiten,
+    whiten_fourth_moment,
     whiten_within,
 )
 from ._layout import (
@@ -45,5 +46,6 @@ __all__ = [
     "semidefinite_cholesky",
     "square",
     "whiten",
+    "whiten_fourth_moment",
     "whiten_within",
 ]

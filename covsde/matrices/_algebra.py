@@ -59,7 +59,20 @@ def whiten_within(factor: Lower, s: Symmetric) -> Symmetric:
     """
     if factor.invertible:
         return whiten(factor, s)
-    return _whiten_filled(factor, s).scale(factor.nonzero_pivots())
+    return whiten(_filled(factor), s).scale(factor.nonzero_pivots())
+
+
+def whiten_fourth_moment(factor: Lower, root: Lower) -> Symmetric:
+    """`whiten_within` of `E[x²(x²)ᵀ] = vvᵀ + 2 V∘V`, for `x ~ N(0, V)`, `V = R Rᵀ`.
+
+    Up to `UNROLLED_MAX` rows it is formed from the rows of `R` as a sum of squares: so it
+    is positive semi-definite, and rounding costs `eps/√(1−ρ)` and not `eps/(1−ρ)`.
+    """
+    kernel = _kernels(factor).whiten_fourth_moment
+    if factor.invertible:
+        return Symmetric(kernel(factor.m, factor.data, root.data), factor.m)
+    filled = Symmetric(kernel(factor.m, _filled(factor).data, root.data), factor.m)
+    return filled.scale(factor.nonzero_pivots())
 
 
 def beyond_span(factor: Lower, s: Symmetric) -> Array:
@@ -67,11 +80,12 @@ def beyond_span(factor: Lower, s: Symmetric) -> Array:
 
     The null vector is 1 in the pivot's own row; where a pivot is not zero this is 0.
     """
-    return _whiten_filled(factor, s).diagonal() * (1 - factor.nonzero_pivots())
+    return whiten(_filled(factor), s).diagonal() * (1 - factor.nonzero_pivots())
 
 
-def _whiten_filled(factor: Lower, s: Symmetric) -> Symmetric:
-    return whiten(factor.add_diagonal(1 - factor.nonzero_pivots()), s)
+def _filled(factor: Lower) -> Lower:
+    """The factor with ones for zero pivots."""
+    return factor.add_diagonal(1 - factor.nonzero_pivots())
 
 
 def lower_half(s: Symmetric) -> Lower:

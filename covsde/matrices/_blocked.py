@@ -42,6 +42,13 @@ def whiten(m, a, s):
     return _symmetrise(solve_triangular(a, _t(y), lower=True))
 
 
+def whiten_fourth_moment(m, a, r):
+    """L⁻¹ (vvᵀ + 2 V∘V) L⁻ᵀ for V = R Rᵀ with diagonal v."""
+    v = r @ _t(r)
+    rows = jnp.diagonal(v, axis1=-2, axis2=-1)
+    return whiten(m, a, rows[..., :, None] * rows[..., None, :] + 2 * v**2)
+
+
 def divide_right(m, a, b):
     """A B⁻¹ for lower A and B."""
     return jnp.tril(_t(solve_triangular(b, _t(a), trans=1, lower=True)))

@@ -93,6 +93,33 @@ def whiten(m, a, s):
     return _build(m, lambda i, j: z[i, j])
 
 
+def whiten_fourth_moment(m, a, r):
+    """L⁻¹ (vvᵀ + 2 V∘V) L⁻ᵀ for V = R Rᵀ with diagonal v, as a sum of squares.
+
+    With columns r_k of R it is wwᵀ + 2 Σ_kl z_kl z_klᵀ, z_kl = L⁻¹(r_k∘r_l), w = Σ_k z_kk.
+    """
+    a, r = _unstack(a), _unstack(r)
+    z: dict[tuple[int, int, int], Array] = {}
+    for l in range(m):
+        for k in range(l + 1):
+            for i in range(l, m):
+                value = r[_at(i, k)] * r[_at(i, l)]
+                for j in range(l, i):
+                    value = value - a[_at(i, j)] * z[k, l, j]
+                z[k, l, i] = value / a[_at(i, i)]
+    w = [_dot(z[k, k, i] for k in range(i + 1)) for i in range(m)]
+
+    def entry(i: int, j: int) -> Array:
+        equal = _dot(z[k, k, i] * z[k, k, j] for k in range(j + 1))
+        total = w[i] * w[j] + 2 * equal
+        pairs = [(k, l) for l in range(j + 1) for k in range(l)]
+        if pairs:
+            total = total + 4 * _dot(z[k, l, i] * z[k, l, j] for k, l in pairs)
+        return total
+
+    return _build(m, entry)
+
+
 def divide_right(m, a, b):
     """A B⁻¹ for lower A and B."""
     a, b = _unstack(a), _unstack(b)
