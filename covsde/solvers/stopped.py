@@ -19,6 +19,26 @@ class StoppedState(eqx.Module):
     stopped_at: Float[Array, " num_paths"]
 
 
+class StepEnds(diffrax.AbstractLocalInterpolation):
+    """The state at the nearer end of a step, to the last bit.
+
+    `solve` saves at ends of steps only, where interpolation would add rounding.
+    """
+
+    t0: Any  # pyright: ignore[reportIncompatibleVariableOverride]
+    t1: Any  # pyright: ignore[reportIncompatibleVariableOverride]
+    y0: Lower | Symmetric
+    y1: Lower | Symmetric
+
+    def evaluate(self, t0, t1=None, left=True):
+        if t1 is not None:
+            return jax.tree.map(
+                jnp.subtract, self.evaluate(t1, left=left), self.evaluate(t0, left=left)
+            )
+        late = t0 - self.t0 > self.t1 - t0
+        return jax.tree.map(lambda y0, y1: jnp.where(late, y1, y0), self.y0, self.y1)
+
+
 class Stopped(diffrax.AbstractItoSolver):
     """Runs another solver and freezes a path once `tr V/m` exceeds a level.
 
@@ -30,7 +50,7 @@ class Stopped(diffrax.AbstractItoSolver):
     solver: diffrax.AbstractSolver
     level: Scalar
     term_structure: ClassVar = diffrax.AbstractTerm
-    interpolation_cls: ClassVar[Callable] = diffrax.LocalLinearInterpolation
+    interpolation_cls: ClassVar[Callable] = StepEnds
 
     def order(self, terms):
         return self.solver.order(terms)
