@@ -120,9 +120,6 @@ def test_a_layer_multiplies_by_its_weights(monkeypatch):
         def layer(self, hidden, weights):
             return layer(jnp.asarray(x), weights)
 
-        def gram_layer(self, v, normals):
-            return v
-
     v0 = jnp.broadcast_to(V0, (2, 3, 3))
     _weights.run(Recorder(), v0, jnp.array([1]), jnp.asarray(jnp.inf), KEY, jnp.arange(2))
     words = np.asarray(jax.random.key_data(KEY)).tolist()
@@ -137,7 +134,7 @@ def test_a_layer_multiplies_by_its_weights(monkeypatch):
 
 def test_inputs_have_the_covariance():
     for v0 in (V0, jnp.ones((3, 3)), jnp.eye(9)):
-        x = _weights.inputs(v0[None])[0]
+        x = finite_network(LINEAR, 4).inputs(v0[None], None)[0]
         np.testing.assert_allclose(covsde.gram(x), v0, rtol=1e-14, atol=1e-15)
 
 
@@ -310,13 +307,9 @@ def test_a_new_limit_registers_its_network():
         width: int = eqx.field(static=True)
 
         def layer(self, hidden, weights):
-            grown = jnp.sqrt(2.0 / hidden.shape[-1]) * hidden
-            return jnp.pad(grown, ((0, 0), (0, 0), (0, self.width - 3))) * self.width**0.5
-
-        def gram_layer(self, v, normals):
-            first, second = normals((3,)), normals((3,))
-            assert not np.array_equal(first, second)
-            return 2 * v
+            fan_in = hidden.shape[-1]
+            grown = jnp.pad(hidden, ((0, 0), (0, 0), (0, self.width - fan_in)))
+            return grown * jnp.sqrt(2.0 * self.width / fan_in)
 
     limit = Doubling()
     with pytest.raises(TypeError, match=r"finite network \(.*ShapedMLP.*register"):

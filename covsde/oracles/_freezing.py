@@ -5,6 +5,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Scalar
 
 from ..observables import mean_variance
+from ._network import covariance
 
 
 class Frozen(eqx.Module):
@@ -37,3 +38,11 @@ class Frozen(eqx.Module):
             jnp.where(moves[:, None, None], v, self.v),
             jnp.where(stops, time.astype(v.dtype), self.stopped_at),
         )
+
+    def advance_hidden(self, hidden: Array, time: Scalar, level: Scalar):
+        """The state after a layer with this hidden matrix, and the matrix to go on with.
+
+        A network that was stopped goes on as zeros, which stay finite.
+        """
+        state = self.advance(covariance(hidden), time, level)
+        return state, jnp.where(state.running[:, None, None], hidden, 0)

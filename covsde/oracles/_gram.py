@@ -1,6 +1,8 @@
-"""Finite networks sampled on the Gram level: exact in law, compiled."""
+"""Finite networks sampled without drawing their weights: exact in law, compiled.
 
-from collections.abc import Callable
+Given `x`, the columns of `x Wᵀ` are independent draws of N(0, x xᵀ), so a layer costs as
+many normals as it has features, and not weights.
+"""
 
 import equinox as eqx
 import jax
@@ -8,8 +10,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
+from ..matrices import factorise
 from ._freezing import Frozen
-from ._network import AbstractNetwork
+from ._network import AbstractNetwork, Weights, product
 
 # Normals alive at once: few enough to stay in cache, enough to fill a processor.
 _NORMALS = 2**18
@@ -35,16 +38,24 @@ def run(
     """
     keys = _fold_in(key, indices)
 
-    def layer(l: Array, state: Frozen) -> Frozen:
-        normals = _normals(_fold_in(keys, l), v0.dtype)
-        return state.advance(network.gram_layer(state.v, normals), l / network.width, level)
+    def layer(l: Array, now: tuple[Frozen, Array]) -> tuple[Frozen, Array]:
+        state, hidden = now
+        hidden = network.layer(hidden, _weights(_fold_in(keys, l)))
+        time = jnp.asarray(l, v0.dtype) / network.width
+        return state.advance_hidden(hidden, time, level)
 
-    def to_next_stop(state: Frozen, ends: tuple[Array, Array]):
-        state = lax.fori_loop(ends[0] + 1, ends[1] + 1, layer, state)
-        return state, state.v
+    def to_next_stop(now: tuple[Frozen, Array], ends: tuple[Array, Array]):
+        now = lax.fori_loop(ends[0] + 1, ends[1] + 1, layer, now)
+        return now, now[0].v
 
-    starts = jnp.concatenate([jnp.zeros_like(stops[:1]), stops[:-1]])
-    state, vs = lax.scan(to_next_stop, Frozen(v0), (starts, stops))
+    # the first layer stands alone: its inputs need not be as wide as what follows
+    before = network.inputs(v0, _weights(_fold_in(keys, jnp.asarray(0))))
+    first = layer(jnp.asarray(1), (Frozen(v0), before))
+    starts = jnp.concatenate([jnp.ones_like(stops[:1]), stops[:-1]])
+    starts = jnp.maximum(starts, 1)
+    (state, _), vs = lax.scan(to_next_stop, first, (starts, stops))
+    at_start = (stops == 0)[:, None, None, None]
+    vs = jnp.where(at_start, v0[None], vs)
     return jnp.moveaxis(vs, 0, 1), state.stopped_at
 
 
@@ -52,11 +63,14 @@ def _fold_in(keys: PRNGKeyArray, data: Array) -> PRNGKeyArray:
     return jnp.vectorize(jax.random.fold_in)(keys, data)
 
 
-def _normals(keys: PRNGKeyArray, dtype) -> Callable[[tuple[int, ...]], Array]:
+def _weights(keys: PRNGKeyArray) -> Weights:
     calls = iter(range(2**31))
 
-    def normals(shape: tuple[int, ...]) -> Array:
+    def weights(x: Array, fan_out: int) -> Array:
         fresh = _fold_in(keys, jnp.asarray(next(calls)))
-        return jax.vmap(lambda key: jax.random.normal(key, shape, dtype))(fresh)
+        shape = (x.shape[-2], fan_out)
+        normals = jax.vmap(lambda key: jax.random.normal(key, shape, x.dtype))(fresh)
+        root = factorise(product(x, jnp.swapaxes(x, -1, -2))).to_dense()
+        return product(root, normals)
 
-    return normals
+    return weights

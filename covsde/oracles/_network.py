@@ -1,4 +1,4 @@
-"""What a finite network is: one random layer, with its weights and on the Gram level."""
+"""What a finite network is: one random layer."""
 
 import abc
 from collections.abc import Callable
@@ -7,10 +7,15 @@ from typing import NoReturn
 
 import equinox as eqx
 import jax.numpy as jnp
+from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float
 
 from .._checks import found
 from ..limits import AbstractLimit
+from ..matrices import factorise
+
+# `weights(x, fan_out)`: a product with fresh random weights
+Weights = Callable[[Array, int], Array]
 
 
 class AbstractNetwork(eqx.Module):
@@ -18,36 +23,49 @@ class AbstractNetwork(eqx.Module):
 
     Layer `l`, at time `l/width`, is known by its hidden matrix `h`, one input a row, and
     its covariance `V = h hᵀ/n`, where `n` is the number of columns of `h`. The networks
-    are batched, on the first axis. A new network gives its layer twice: `layer` with
-    every weight, as in the paper, and `gram_layer`, the same in law from fewer normals.
+    are batched, on the first axis. A new network gives its `layer`, as in the paper.
     """
 
     width: eqx.AbstractVar[int]
 
+    def inputs(
+        self, v0: Float[Array, "networks m m"], weights: Weights
+    ) -> Float[Array, "networks m fan_in"]:
+        """The first hidden matrix, with `h hᵀ/n_in = V_0`: any inputs that have it."""
+        del weights
+        return factorise(v0).to_dense() * v0.shape[-1] ** 0.5
+
     @abc.abstractmethod
     def layer(
-        self,
-        hidden: Float[Array, "networks m fan_in"],
-        weights: Callable[[Array, int], Array],
+        self, hidden: Float[Array, "networks m fan_in"], weights: Weights
     ) -> Float[Array, "networks m width"]:
-        """The next hidden matrix, by literal weights.
+        """The next hidden matrix.
 
         `weights(x, fan_out)`, for `x` of shape `(networks, m, fan_in)`, is `x Wᵀ`, where
         `W`, `fan_out × fan_in`, has N(0, 1) entries, fresh for each call and network. The
         first layer gets the inputs, whose `fan_in` need not be the width.
         """
 
-    @abc.abstractmethod
-    def gram_layer(
-        self,
-        v: Float[Array, "networks m m"],
-        normals: Callable[[tuple[int, ...]], Array],
-    ) -> Float[Array, "networks m m"]:
-        """The next covariance, distributed exactly as with literal weights given `v`.
 
-        `normals(shape)` gives N(0, 1) numbers of shape `(networks, *shape)`, fresh for
-        each call and network. `v` may be singular.
-        """
+def residual_stream(
+    v0: Float[Array, "networks m m"], width: int, weights: Weights
+) -> Float[Array, "networks m width"]:
+    """Gaussian features of covariance exactly `V_0`, with which a residual network starts.
+
+    A residual layer sees how its features are distributed, not their covariance alone:
+    the columns of `h` are those of a Gaussian matrix, made orthonormal first.
+    """
+    m = v0.shape[-1]
+    if width < m:
+        raise ValueError(
+            f"`width` must be at least the number of inputs, {m}, for a residual network "
+            f"to start at `v0`; got {width}. Pass a larger width."
+        )
+    one = jnp.broadcast_to(jnp.eye(m, dtype=v0.dtype), v0.shape)
+    gaussian = weights(one, width)
+    root = jnp.linalg.cholesky(covariance(gaussian))
+    orthonormal = solve_triangular(root, gaussian, lower=True)
+    return product(factorise(v0).to_dense(), orthonormal)
 
 
 def product(a: Float[Array, "networks m k"], b: Float[Array, "networks k n"]) -> Array:

@@ -9,9 +9,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
-from ..matrices import factorise
 from ._freezing import Frozen
-from ._network import AbstractNetwork, covariance
+from ._network import AbstractNetwork
 from ._normals import NormalStream
 
 # Weights drawn at once by one thread: they fit the processor's cache.
@@ -73,10 +72,11 @@ def run(
     words = np.asarray(jax.random.key_data(key)).tolist()
     streams = [NormalStream((*words, i)) for i in np.asarray(indices).tolist()]
     layers = np.asarray(stops).tolist()
-    state, hidden = Frozen(v0), inputs(v0)
+    state = Frozen(v0)
     saved = [v0] if layers[0] == 0 else []
     with ThreadPoolExecutor(_workers()) as pool:
         weights = Weights(streams, pool)
+        hidden = network.inputs(v0, weights)
         for l in range(1, layers[-1] + 1):
             hidden = network.layer(hidden, weights)
             time = jnp.asarray(l / network.width, v0.dtype)
@@ -86,16 +86,9 @@ def run(
     return jnp.stack(saved, axis=1), state.stopped_at
 
 
-def inputs(v0: Float[Array, "networks m m"]) -> Float[Array, "networks m m"]:
-    """Inputs `x` with `x xᵀ/n_in = V_0` and `n_in = m`."""
-    return factorise(v0).to_dense() * v0.shape[-1] ** 0.5
-
-
 @eqx.filter_jit
 def _advance(state: Frozen, hidden: Array, time: Scalar, level: Scalar):
-    state = state.advance(covariance(hidden), time, level)
-    # a network that was stopped goes on as zeros, which stay finite
-    return state, jnp.where(state.running[:, None, None], hidden, 0)
+    return state.advance_hidden(hidden, time, level)
 
 
 def _workers() -> int:

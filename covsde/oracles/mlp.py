@@ -8,8 +8,7 @@ from jaxtyping import Array, Float, Scalar
 
 from ..activations import AbstractActivation
 from ..limits import ShapedMLP
-from ..matrices import factorise
-from ._network import AbstractNetwork, covariance, finite_network, product
+from ._network import AbstractNetwork, finite_network
 
 
 class ShapedMLPNetwork(AbstractNetwork):
@@ -38,11 +37,6 @@ class ShapedMLPNetwork(AbstractNetwork):
     def layer(self, hidden, weights):
         """`√c φ_s(W h/√fan_in)`."""
         return _activate(self, weights(hidden, self.width) / math.sqrt(hidden.shape[-1]))
-
-    def gram_layer(self, v, normals):
-        """Given `V` the neurons are independent: each is a draw of N(0, V)."""
-        z = product(factorise(v).to_dense(), normals((v.shape[-1], self.width)))
-        return covariance(self.activate(z))
 
     def activate(self, z: Float[Array, "networks m width"]) -> Array:
         """`√c φ_s(z)`."""
