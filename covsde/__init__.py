@@ -10,12 +10,23 @@ from .brownian import BrownianGrid
 from .diffusions import AbstractDiffusion, CongruenceDiffusion
 from .drifts import AbstractDrift, ActivationDrift
 from .inputs import gram
-from .limits import AbstractLimit, ShapedMLP
+from .limits import (
+    AbstractLimit,
+    AttentionDrift,
+    Block,
+    ShapedAttention,
+    ShapedFeedForward,
+    ShapedMLP,
+    ShapedResNet,
+    ShapedTransformer,
+    SoftmaxDiffusion,
+)
 from .solution import Solution
-from .solve import default_step, solve
+from .solve import default_solver, default_step, solve
 from .solvers import (
     FactorEuler,
     GeodesicStrang,
+    NinomiyaNinomiya,
     PalindromicStrang,
     ProjectedEuler,
     WishartEuler,
@@ -30,20 +41,29 @@ __all__ = [
     "AbstractDrift",
     "AbstractLimit",
     "ActivationDrift",
+    "AttentionDrift",
+    "Block",
     "BrownianGrid",
     "CongruenceDiffusion",
     "FactorEuler",
     "GeodesicStrang",
     "Identity",
+    "NinomiyaNinomiya",
     "PalindromicStrang",
     "ProjectedEuler",
     "Report",
+    "ShapedAttention",
+    "ShapedFeedForward",
     "ShapedMLP",
     "ShapedReLU",
+    "ShapedResNet",
     "ShapedSmooth",
+    "ShapedTransformer",
+    "SoftmaxDiffusion",
     "Solution",
     "WishartEuler",
     "activations",
+    "default_solver",
     "default_step",
     "gram",
     "matrices",

@@ -1,4 +1,4 @@
-"""Brownian motion of lower-triangular matrices on a grid of times.
+"""Brownian motion of matrices on a grid of times.
 
 One standard normal belongs to each (key, grid cell, path, entry), found by counting, not
 by order of use: the path with a given global index is the same in any batch, chunk or
@@ -7,6 +7,7 @@ it). Increments over several cells add up, so coarse and fine steps share one pa
 """
 
 import math
+from typing import Any, Literal
 
 import diffrax
 import equinox as eqx
@@ -19,16 +20,20 @@ from jax.extend.random import threefry_2x32
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._checks import check_finite, check_key, count, is_concrete, real_array
-from .matrices import Lower, materialise, num_entries
+from .matrices import Lower, Square, materialise, num_entries
+
+# Independent Brownian motions: of lower triangles, of square matrices, or several
+NoiseShape = Literal["triangle", "square"] | tuple[Any, ...]
 
 
-def standard_normals(key: PRNGKeyArray, m: int, paths: Array | None, dtype) -> Lower:
-    """Independent standard normals, one per entry of a lower triangle and per path.
+def standard_normals(
+    key: PRNGKeyArray, entries: int, paths: Array | None, dtype
+) -> Float[Array, "entries *batch"]:
+    """Independent standard normals, `entries` for each path.
 
     `paths` are global indices `(num_paths,)`, or None for a single matrix; path `i` gets
     the same normals whichever other paths it is drawn with.
     """
-    entries = num_entries(m)
     index = jnp.zeros((1,), jnp.uint32) if paths is None else paths.astype(jnp.uint32)
     shape = (entries, index.shape[0])
     path = jnp.broadcast_to(index[None], shape)
@@ -36,9 +41,27 @@ def standard_normals(key: PRNGKeyArray, m: int, paths: Array | None, dtype) -> L
     counters = jnp.concatenate([path.ravel(), entry.ravel()])
     words = threefry_2x32(jax.random.key_data(key), counters).reshape(2, *shape)
     z = materialise(_normal(words[0], words[1], dtype))
-    if paths is None:
-        z = z[:, 0]
-    return Lower.from_entries(z, m)
+    return z[:, 0] if paths is None else z
+
+
+def count_entries(shape: NoiseShape, m: int) -> int:
+    """How many independent Brownian motions a noise of this shape takes."""
+    if shape == "triangle":
+        return num_entries(m)
+    if shape == "square":
+        return m * m
+    return sum(count_entries(part, m) for part in shape)
+
+
+def arrange(shape: NoiseShape, entries: Array, m: int):
+    """Entries, paths last, as the matrices of a noise of this shape."""
+    if shape == "triangle":
+        return Lower.from_entries(entries, m)
+    if shape == "square":
+        return Square.from_entries(entries, m)
+    ends = np.cumsum([count_entries(part, m) for part in shape])[:-1]
+    pieces = jnp.split(entries, ends)
+    return tuple(arrange(p, e, m) for p, e in zip(shape, pieces, strict=True))
 
 
 def _normal(high: Array, low: Array, dtype) -> Array:
@@ -81,11 +104,23 @@ def _check_grid(ts, dtype: np.dtype) -> Array:
     return ts
 
 
-class BrownianGrid(diffrax.AbstractBrownianPath):
-    """Brownian motion on lower-triangular matrices, known at the times of a grid.
+def _check_shape(shape) -> NoiseShape:
+    if isinstance(shape, tuple | list) and shape:
+        return tuple(_check_shape(part) for part in shape)
+    if not isinstance(shape, str) or shape not in ("triangle", "square"):
+        raise ValueError(
+            '`noise_shape` must be "triangle", "square" or a tuple of them; got '
+            f"{shape!r}. Pass `limit.diffusion.noise_shape`."
+        )
+    return shape
 
-    Each of the `m(m+1)/2` entries is an independent Brownian motion. For fixed steps
-    whose ends lie on the grid; asked about other times, it raises an error.
+
+class BrownianGrid(diffrax.AbstractBrownianPath):
+    """Brownian motion of matrices, known at the times of a grid.
+
+    Each entry is an independent Brownian motion: the `m(m+1)/2` of a lower triangle, or
+    those that a limit's diffusion needs. For fixed steps whose ends lie on the grid; asked
+    about other times, it raises an error.
     """
 
     ts: Float[Array, " cells+1"]
@@ -94,9 +129,20 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
     m: int = eqx.field(static=True)
     num_paths: int | None = eqx.field(static=True)
     dtype: np.dtype = eqx.field(static=True)
+    noise_shape: NoiseShape = eqx.field(static=True)
     levy_area: type = eqx.field(static=True, default=diffrax.BrownianIncrement)
 
-    def __init__(self, ts, m, *, key, num_paths=None, first_path=0, dtype=None):
+    def __init__(
+        self,
+        ts,
+        m,
+        *,
+        key,
+        num_paths=None,
+        first_path=0,
+        dtype=None,
+        noise_shape="triangle",
+    ):
         """**Arguments:**
 
         - `ts`: increasing grid of times (depth/width), shape `(cells + 1,)`.
@@ -105,7 +151,10 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         - `num_paths`: number of independent paths, or None for a single matrix.
         - `first_path`: global index of the first of them.
         - `dtype`: float32 or float64; JAX's default if None.
+        - `noise_shape`: what the noise needs, `limit.diffusion.noise_shape`: `"triangle"`,
+          `"square"`, or a tuple of such.
         """
+        self.noise_shape = _check_shape(noise_shape)
         self.dtype = _check_dtype(dtype)
         self.ts = _check_grid(ts, self.dtype)
         self.m = count("m", m, "It is the number of inputs.")
@@ -141,15 +190,18 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
             )
         return self.ts[::factor]
 
-    def cell(self, index: Array) -> Lower:
+    def cell(self, index: Array) -> Any:
         """The increment over one cell of the grid."""
         paths = None
         if self.num_paths is not None:
             paths = self.first_path + jnp.arange(self.num_paths, dtype=jnp.uint32)
-        z = standard_normals(jax.random.fold_in(self.key, index), self.m, paths, self.dtype)
-        return z * jnp.sqrt(self.ts[index + 1] - self.ts[index])
+        entries = count_entries(self.noise_shape, self.m)
+        key = jax.random.fold_in(self.key, index)
+        z = standard_normals(key, entries, paths, self.dtype)
+        z = z * jnp.sqrt(self.ts[index + 1] - self.ts[index])
+        return arrange(self.noise_shape, z, self.m)
 
-    def evaluate(self, t0, t1=None, left=True, use_levy=False) -> Lower:
+    def evaluate(self, t0, t1=None, left=True, use_levy=False) -> Any:
         """The increment over `[t0, t1]`, or from the start of the grid to `t0`."""
         del left
         if use_levy:
@@ -159,8 +211,13 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         start, end = (self.ts[0], t0) if t1 is None else (t0, t1)
         first, last = self._index(start), self._index(end)
         batch = () if self.num_paths is None else (self.num_paths,)
-        zero = Lower.identity(self.m, batch, self.dtype) * 0.0
-        return lax.fori_loop(first, last, lambda i, total: total + self.cell(i), zero)
+        entries = count_entries(self.noise_shape, self.m)
+        zero = arrange(self.noise_shape, jnp.zeros((entries, *batch), self.dtype), self.m)
+
+        def add(index, total):
+            return jax.tree.map(jnp.add, total, self.cell(index))
+
+        return lax.fori_loop(first, last, add, zero)
 
     def _index(self, t) -> Array:
         """Index of the grid time nearest to `t`; an error if `t` is not on the grid."""

@@ -7,6 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
 
+from ._checks import parameter
 from .activations import AbstractActivation
 from .flows import positive_definite_flow
 from .matrices import Lower, Symmetric
@@ -45,16 +46,85 @@ class AbstractDrift(eqx.Module):
         """Inverse time scale of the drift (width/depth); sets the default step."""
         return 1.0
 
+    def speed(self, factor: Lower) -> Array:
+        """Inverse time scale at `V = L Lᵀ`, per path, of a drift that grows with `V`."""
+        return jnp.zeros(factor.batch, factor.dtype)
+
     @property
     def can_explode(self) -> bool:
         """Whether the drift may take `V` to infinity in finite time."""
         return True
 
+    def __add__(self, other: "AbstractDrift") -> "AbstractDrift":
+        """The drift of a block of both."""
+        return SumDrift((self, other))
+
+
+class SumDrift(AbstractDrift):
+    """The sum of drifts, as of the sub-layers of a block."""
+
+    parts: tuple[AbstractDrift, ...]
+
+    @property
+    def accepts_singular(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return all(part.accepts_singular for part in self.parts)
+
+    def __call__(self, t, v, args):
+        """The sum for one matrix."""
+        return jnp.sum(jnp.stack([part(t, v, args) for part in self.parts]), axis=0)
+
+    def batched(self, t, v, args):
+        """The sum for a batch of matrices."""
+        first, *rest = (part.batched(t, v, args) for part in self.parts)
+        for b in rest:
+            first = first + b
+        return first
+
+    def flow(self, t, h, factor, args):
+        """The parts' flows as a palindrome (Strang splitting), of second order."""
+        *outer, inner = self.parts
+        for part in outer:
+            factor = part.flow(t, h / 2, factor, args)
+        factor = inner.flow(t, h, factor, args)
+        for part in reversed(outer):
+            factor = part.flow(t + h / 2, h / 2, factor, args)
+        return factor
+
+    def speed(self, factor):
+        """The sum of the speeds."""
+        return jnp.sum(jnp.stack([part.speed(factor) for part in self.parts]), axis=0)
+
+    @property
+    def max_step(self):
+        *outer, inner = (part.max_step for part in self.parts)
+        return jnp.min(jnp.asarray([inner, *(2 * longest for longest in outer)]))
+
+    @property
+    def rate(self):
+        return jnp.sum(jnp.asarray([part.rate for part in self.parts]))
+
+    @property
+    def can_explode(self):
+        return any(part.can_explode for part in self.parts)
+
 
 class ActivationDrift(AbstractDrift):
-    """The drift that a shaped activation induces, `b^{ab} = b(V^{aa}, V^{bb}, V^{ab})`."""
+    """The drift that a shaped activation induces, `γ² b(V^{aa}, V^{bb}, V^{ab})`."""
 
     activation: AbstractActivation
+    gain: Scalar
+
+    def __init__(self, activation: AbstractActivation, gain: float | Scalar = 1.0):
+        """**Arguments:**
+
+        - `activation`: the shaped activation.
+        - `gain`: γ², the share of the layer that passes through it; 1 for an MLP.
+        """
+        self.activation = activation
+        way_out = "γ² = 1 is the drift of a multilayer perceptron."
+        self.gain = parameter(
+            "gain", gain, "a finite number, not negative", way_out, test=lambda x: x >= 0
+        )
 
     @property
     def accepts_singular(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -66,19 +136,19 @@ class ActivationDrift(AbstractDrift):
 
     def batched(self, t, v, args):
         """The drift of a batch of matrices."""
-        return v.pairwise(self.activation.drift)
+        return v.pairwise(self.activation.drift) * self.gain.astype(v.dtype)
 
     def flow(self, t, h, factor, args):
-        """The activation's own flow."""
-        return self.activation.flow(factor, h)
+        """The activation's own flow, for the time `γ² h`."""
+        return self.activation.flow(factor, self.gain.astype(factor.dtype) * h)
 
     @property
     def max_step(self):
-        return self.activation.max_step
+        return self.activation.max_step / self.gain
 
     @property
     def rate(self):
-        return self.activation.rate
+        return self.activation.rate * self.gain
 
     @property
     def can_explode(self):

@@ -16,6 +16,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 from ._checks import found, is_concrete
 from ._problem import check_problem, check_time
 from .brownian import BrownianGrid
+from .diffusions import CongruenceDiffusion
 from .drifts import AbstractDrift
 from .limits import AbstractLimit
 from .matrices import Lower, Symmetric, factorise, gram
@@ -23,11 +24,11 @@ from .solution import Solution
 from .solvers import (
     AbstractFactorSolver,
     GeodesicStrang,
+    NinomiyaNinomiya,
     ProjectedEuler,
     Stopped,
     StoppedState,
 )
-from .solvers._base import noise_gain
 
 MAX_STEPS = 1_000_000
 
@@ -56,7 +57,8 @@ def solve(
     - `num_paths`: number of independent paths.
     - `dt0`: longest step; None picks `default_step(solver, limit, m)`. Between two saved
       times steps are equal, so that every saved time is the end of a step.
-    - `solver`: a solver of `covsde`, or `diffrax.Euler()`; None is `GeodesicStrang()`.
+    - `solver`: a solver of `covsde`, or `diffrax.Euler()`; None picks
+      `default_solver(limit)`.
     - `saveat`: increasing times in `[0, t1]` to save; None saves `t1` only.
     - `stop_above`: a path is frozen, and its time recorded, once `tr V/m` exceeds this
       level. A path that explodes is always frozen at its last finite state.
@@ -76,7 +78,7 @@ def solve(
         saveat=saveat,
         stop_above=stop_above,
     )
-    solver = GeodesicStrang() if solver is None else check_solver(solver)
+    solver = default_solver(limit) if solver is None else check_solver(solver)
     m = problem.v0.shape[-1]
     check_drift(limit, problem.v0)
     regular = check_singular(problem.v0, limit, solver)
@@ -115,7 +117,14 @@ def _simulate(limit, solver, v0, steps, save_times, level, key, num_paths, regul
     dtype, m = v0.dtype, v0.shape[-1]
     limit = jax.tree.map(lambda x: x.astype(dtype) if eqx.is_array(x) else x, limit)
     cells = refine(steps, getattr(solver, "cells_per_step", 1))
-    path = BrownianGrid(cells, m, key=key, num_paths=num_paths, dtype=dtype)
+    path = BrownianGrid(
+        cells,
+        m,
+        key=key,
+        num_paths=num_paths,
+        dtype=dtype,
+        noise_shape=limit.diffusion.noise_shape,
+    )
     v0 = jnp.broadcast_to(v0, (num_paths, m, m))
     on_factor = isinstance(solver, AbstractFactorSolver)
     factor = factorise(v0).as_invertible(regular)
@@ -179,6 +188,15 @@ def check_resolution(steps: np.ndarray, dtype) -> None:
         )
 
 
+def default_solver(limit: AbstractLimit) -> AbstractFactorSolver:
+    """The solver that `solve` takes if none is given, of weak order 2.
+
+    `GeodesicStrang` where the noise is `√Γ F dS Fᵀ`, `NinomiyaNinomiya` for any other.
+    """
+    congruence = isinstance(limit.diffusion, CongruenceDiffusion)
+    return GeodesicStrang() if congruence else NinomiyaNinomiya()
+
+
 def default_step(solver, limit: AbstractLimit, m: int) -> float:
     """The step that `solve` takes if none is given, in units of depth/width.
 
@@ -194,9 +212,9 @@ def default_step(solver, limit: AbstractLimit, m: int) -> float:
             "`dt0`, e.g. `covsde.default_step(solver, limit, m)` of a typical limit."
         )
     with jax.ensure_compile_time_eval():
-        gain = noise_gain(limit)
-        rate = max(float(limit.drift.rate), 1e-300)
-    step = min(1 / 16, 1 / (2 * m**1.5 * gain), 1 / (4 * rate))
+        noise = max(float(limit.diffusion.rate(m)), 1e-300)
+        drift = max(float(limit.drift.rate), 1e-300)
+    step = min(1 / 16, 1 / (4 * noise), 1 / (4 * drift))
     if getattr(solver, "weak_order", 1) < 2:
         step /= 8
     return min(step, 0.5 * _max_step(solver, limit, m))
@@ -225,7 +243,8 @@ def check_solver(solver) -> diffrax.AbstractSolver:
     """Refuses what would converge to the wrong law, or is no solver."""
     accepted = (
         "`solver` must be a solver of covsde (`GeodesicStrang()`, `PalindromicStrang()`, "
-        "`WishartEuler()`, `FactorEuler()`, `ProjectedEuler()`) or `diffrax.Euler()`"
+        "`NinomiyaNinomiya()`, `WishartEuler()`, `FactorEuler()`, `ProjectedEuler()`) or "
+        "`diffrax.Euler()`"
     )
     if isinstance(solver, type):
         raise TypeError(

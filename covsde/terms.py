@@ -38,6 +38,10 @@ class DriftOnFactor(eqx.Module):
         """Moves the factor of `V` by the drift from `t` to `t + h`."""
         return self.drift.flow(t, h, factor, self.args)
 
+    def speed(self, factor: Lower) -> Array:
+        """Inverse time scale at `V = L Lᵀ`, one per path."""
+        return self.drift.speed(factor)
+
     def velocity(self, t: Scalar, v: Symmetric) -> Symmetric:
         """`b(t, V)`."""
         return self.drift.batched(t, v, self.args)

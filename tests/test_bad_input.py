@@ -95,7 +95,7 @@ RESHAPE = "`x.reshape(m, -1)`"
 ROWS = "Stack the inputs as rows"
 NEVER = "None never stops one"
 CENTRE = "Choose another `center`"
-SHAPED_MLP = "`ShapedMLP(ShapedReLU(0.0, -1.0))`"
+SHAPED_ACTIVATION = "`ShapedReLU(0.0, -1.0)`"
 SHAPED_RELU = "`ShapedReLU(c_plus=0.0, c_minus=-1.0)`"
 SHAPED_TANH = "`ShapedSmooth(jnp.tanh, a=1.0)`"
 NEURONS = "number of neurons of a hidden layer"
@@ -422,7 +422,7 @@ TABLE = [
         TypeError,
         "activation",
         "'relu'",
-        SHAPED_MLP,
+        SHAPED_ACTIVATION,
     ),
     Bad(
         "activation a class",
@@ -430,7 +430,7 @@ TABLE = [
         TypeError,
         "activation",
         "the class ShapedReLU",
-        SHAPED_MLP,
+        SHAPED_ACTIVATION,
     ),
     # activations
     Bad("c_plus NaN", relu(c_plus=NAN), ValueError, "c_plus", "got nan", SHAPED_RELU),

@@ -96,7 +96,7 @@ def test_entries_paths_and_steps_are_independent():
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_normals_are_normal(dtype):
-    z = standard_normals(KEY, 1, jnp.arange(100_000), dtype).to_dense().ravel()
+    z = standard_normals(KEY, 1, jnp.arange(100_000), dtype).ravel()
     assert z.dtype == dtype
     z = np.asarray(z, dtype=float)
     # the resolution of 23 bits near 0 is 2^-22: far below the distance of 1e5 samples
@@ -107,9 +107,9 @@ def test_normals_are_normal(dtype):
 
 
 def test_float32_normals_are_finite_and_float64_ones_far_apart():
-    z = standard_normals(KEY, 9, jnp.arange(20_000), jnp.float32).to_dense()
+    z = standard_normals(KEY, 45, jnp.arange(20_000), jnp.float32)
     assert np.all(np.isfinite(z)) and np.abs(z).max() < 5.5  # Φ⁻¹(1 − 2⁻²³) = 5.3
-    z = standard_normals(KEY, 1, jnp.arange(100_000), jnp.float64).to_dense().ravel()
+    z = standard_normals(KEY, 1, jnp.arange(100_000), jnp.float64).ravel()
     assert len(np.unique(z)) == len(z)
 
 

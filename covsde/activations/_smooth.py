@@ -123,9 +123,10 @@ class ShapedSmooth(AbstractActivation):
         """
         a, b = self.coefficients
         v0 = factor.squared_rows()
-        log_growth = _log_growth_over_kappa(v0, 3 * a + 2 * b, h)
+        times = factor.per_row(jnp.broadcast_to(h, factor.batch))
+        log_growth = _log_growth_over_kappa(v0, 3 * a + 2 * b, times)
         v1 = v0 * jnp.exp((3 * a + 2 * b) * log_growth)
-        scale = jnp.exp(b * log_growth - 1.5 * a * h)
+        scale = jnp.exp(b * log_growth - 1.5 * a * times)
 
         def source(v: Symmetric, rows: Array) -> Symmetric:
             outer = Symmetric(2 * a * v.data**2, v.m)
@@ -151,7 +152,7 @@ class ShapedSmooth(AbstractActivation):
         return moved.scale_rows(jnp.sqrt(v1 / moved.squared_rows()))
 
 
-def _log_growth_over_kappa(v0: Array, kappa: Scalar, h: Scalar) -> Array:
+def _log_growth_over_kappa(v0: Array, kappa: Scalar, h: Array) -> Array:
     """`log(v(h)/v0)/κ` of `v' = κ v(v−1)`, also at κ = 0; NaN if `v` explodes before `h`.
 
     `1/v(h) = 1 + (1/v0 − 1) e^{κh}`.

@@ -1,6 +1,20 @@
 """Limits: one architecture a file, each a drift and a diffusion."""
 
 from ._base import AbstractLimit
+from .attention import AttentionDrift, ShapedAttention, SoftmaxDiffusion
+from .block import Block
 from .mlp import ShapedMLP
+from .resnet import ShapedResNet
+from .transformer import ShapedFeedForward, ShapedTransformer
 
-__all__ = ["AbstractLimit", "ShapedMLP"]
+__all__ = [
+    "AbstractLimit",
+    "AttentionDrift",
+    "Block",
+    "ShapedAttention",
+    "ShapedFeedForward",
+    "ShapedMLP",
+    "ShapedResNet",
+    "ShapedTransformer",
+    "SoftmaxDiffusion",
+]

@@ -1,10 +1,10 @@
 """The shaped multilayer perceptron."""
 
-from .._checks import found
 from ..activations import AbstractActivation
 from ..diffusions import CongruenceDiffusion
 from ..drifts import ActivationDrift
 from ._base import AbstractLimit
+from ._checks import check_activation
 
 
 class ShapedMLP(AbstractLimit):
@@ -25,13 +25,7 @@ class ShapedMLP(AbstractLimit):
 
         - `activation`: the shaped activation, which sets the drift `b`.
         """
-        if not isinstance(activation, AbstractActivation):
-            raise TypeError(
-                f"`activation` must be a shaped activation; got {found(activation)}. "
-                "For example `ShapedMLP(ShapedReLU(0.0, -1.0))`, or "
-                "`ShapedSmooth(fn, a=1.0)` for a JAX function `fn`."
-            )
-        self.activation = activation
+        self.activation = check_activation(activation)
 
     @property
     def drift(self):  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -4,7 +4,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from . import _blocked, _unrolled
-from ._layout import Lower, Symmetric
+from ._layout import Lower, Square, Symmetric
 
 # A pivot below this many machine epsilons (times m and the diagonal entry) is rounding.
 SINGULAR_PIVOT = 8.0
@@ -21,13 +21,23 @@ _X7 = (89 - _ROOT) / (5040 * _X3**2)
 _Y2 = (857 - 58 * _ROOT) / 630
 
 
-def _kernels(a: Lower | Symmetric):
+def _kernels(a: Lower | Symmetric | Square):
     return _unrolled if a.packed else _blocked
 
 
 def multiply(a: Lower, b: Lower) -> Lower:
     """`A B`; it is invertible if `A` is, `B` being taken to be."""
     return Lower(_kernels(a).multiply(a.m, a.data, b.data), a.m, a.invertible)
+
+
+def multiply_square(a: Square, b: Square) -> Square:
+    """`A B`."""
+    return Square(_kernels(a).multiply_square(a.m, a.data, b.data), a.m)
+
+
+def gram_square(a: Square) -> Symmetric:
+    """`A Aᵀ`."""
+    return multiply_square(a, a.mT).symmetric()
 
 
 def divide_right(a: Lower, b: Lower) -> Lower:

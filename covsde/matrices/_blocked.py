@@ -22,6 +22,11 @@ def multiply_symmetric(m, a, b):
     return a @ b
 
 
+def multiply_square(m, a, b):
+    """A B."""
+    return a @ b
+
+
 def gram(m, a):
     """Lower × its transpose."""
     return a @ _t(a)

@@ -52,6 +52,11 @@ def multiply_symmetric(m, a, b):
     return _build(m, lambda i, j: _dot(_sym(a, i, k) * _sym(b, k, j) for k in range(m)))
 
 
+def multiply_square(m, a, b):
+    """A B for `(m, m, *batch)` arrays: a sum of outer products, one line each."""
+    return _dot(a[:, k][:, None] * b[k][None] for k in range(m))
+
+
 def gram(m, a):
     """Lower × its transpose."""
     a = _unstack(a)

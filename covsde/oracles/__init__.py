@@ -4,8 +4,16 @@ A new limit adds one file: its [`covsde.oracles.AbstractNetwork`][], registered 
 [`covsde.oracles.finite_network`][].
 """
 
-from . import mlp
+from . import attention, mlp, resnet, transformer
 from ._network import AbstractNetwork, finite_network
 from ._sample import sample
 
-__all__ = ["AbstractNetwork", "finite_network", "mlp", "sample"]
+__all__ = [
+    "AbstractNetwork",
+    "attention",
+    "finite_network",
+    "mlp",
+    "resnet",
+    "sample",
+    "transformer",
+]

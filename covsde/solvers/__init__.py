@@ -3,6 +3,7 @@
 from ._base import AbstractFactorSolver
 from .factor_euler import FactorEuler
 from .geodesic import GeodesicStrang
+from .ninomiya import NinomiyaNinomiya
 from .palindromic import PalindromicStrang
 from .projected import ProjectedEuler
 from .stopped import Stopped, StoppedState
@@ -12,6 +13,7 @@ __all__ = [
     "AbstractFactorSolver",
     "FactorEuler",
     "GeodesicStrang",
+    "NinomiyaNinomiya",
     "PalindromicStrang",
     "ProjectedEuler",
     "Stopped",

@@ -2,14 +2,14 @@
 
 import abc
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, NoReturn
 
 import diffrax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Scalar
+from jaxtyping import Array, Scalar
 
-from ..diffusions import AbstractNoise, CongruenceNoise
+from ..diffusions import AbstractNoise, CongruenceDiffusion, CongruenceNoise
 from ..limits import AbstractLimit
 from ..matrices import (
     Lower,
@@ -73,27 +73,25 @@ class AbstractFactorSolver(diffrax.AbstractItoSolver):
         return terms.vf(t0, y0, args)
 
 
-def noise_gain(limit: AbstractLimit) -> float:
-    """The Γ of a limit's noise, 1 if it has none."""
-    return float(getattr(limit.diffusion, "gain", 1.0))
-
-
 def strang(
     drift: DriftOnFactor,
     t0: Scalar,
     t1: Scalar,
     factor: Lower,
     noise: Callable[[Lower], Lower],
+    h: Array | None = None,
 ) -> Lower:
     """Half a drift flow, `L ← L G` for the noise `G` at `L`, and the other half.
 
-    The halves are two turns of one loop, so that the flow is compiled once.
+    The halves are two turns of one loop, so that the flow is compiled once. `h` is how
+    long the drift acts, one per path, if that is not `t1 - t0`.
     """
     half = (t1 - t0) / 2
+    acting = half if h is None else h / 2
 
     def turn(factor, now):
         t, is_first = now
-        factor = drift.flow(t, half, factor)
+        factor = drift.flow(t, acting, factor)
         moved = lax.cond(is_first, lambda f: multiply(f, noise(f)), lambda f: f, factor)
         return moved, None
 
@@ -101,18 +99,29 @@ def strang(
     return lax.scan(turn, factor, (times, jnp.array([True, False])))[0]
 
 
+def noise_gain(solver: diffrax.AbstractSolver, limit: AbstractLimit) -> float:
+    """The Γ of a limit whose noise is `√Γ F dS Fᵀ`; refuses any other limit."""
+    if not isinstance(limit.diffusion, CongruenceDiffusion):
+        _refuse_noise(solver, limit.diffusion)
+    return float(limit.diffusion.gain)
+
+
 def congruence_gain(solver: diffrax.AbstractSolver, noise: AbstractNoise) -> Scalar:
     """The Γ of a noise `√Γ F dS Fᵀ`; refuses any other noise."""
     if not isinstance(noise, CongruenceNoise):
-        raise TypeError(
-            f"`solver`: {type(solver).__name__} steps the noise √Γ F dS Fᵀ of "
-            f"`CongruenceDiffusion`; got {type(noise).__name__}. Use `FactorEuler`, or "
-            "`diffrax.Euler` on V."
-        )
+        _refuse_noise(solver, noise)
     return noise.gain.astype(noise.factor.dtype)
 
 
-def within_span(factor: Lower, increment: Lower) -> Lower:
+def _refuse_noise(solver, noise) -> NoReturn:
+    raise TypeError(
+        f"`solver`: {type(solver).__name__} steps the noise √Γ F dS Fᵀ of "
+        f"`CongruenceDiffusion`; got {type(noise).__name__}. Use `NinomiyaNinomiya()`, or "
+        "`diffrax.Euler()` on V."
+    )
+
+
+def within_span(factor: Lower, increment: Any) -> Any:
     """The increment that `V = L Lᵀ` feels: a `V` of rank r has an r×r Brownian motion.
 
     Its rows and columns at the zero pivots of `L` are made zero, so that `L` keeps its
@@ -120,6 +129,8 @@ def within_span(factor: Lower, increment: Lower) -> Lower:
     """
     if factor.invertible:
         return increment
+    if isinstance(increment, tuple):
+        return tuple(within_span(factor, part) for part in increment)
     spanned = factor.nonzero_pivots()
     return increment.scale_rows(spanned).scale_columns(spanned)
 

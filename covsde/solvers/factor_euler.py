@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from ..matrices import Lower, gram, lower_half, multiply, whiten
-from ._base import AbstractFactorSolver, congruence_gain, row_numbers
+from ._base import AbstractFactorSolver, congruence_gain, noise_gain, row_numbers
 
 
 class FactorEuler(AbstractFactorSolver):
@@ -20,6 +20,7 @@ class FactorEuler(AbstractFactorSolver):
     accepts_singular: ClassVar[bool] = False
 
     def max_step(self, limit, m):
+        noise_gain(self, limit)  # refuses another noise
         return jnp.inf
 
     def advance(self, terms, t0, t1, factor, args):

@@ -31,7 +31,7 @@ class GeodesicStrang(AbstractFactorSolver):
     weak_order: ClassVar[int] = 2
 
     def max_step(self, limit, m):
-        return min(12 / (m * noise_gain(limit)), 2 * float(limit.drift.max_step))
+        return min(12 / (m * noise_gain(self, limit)), 2 * float(limit.drift.max_step))
 
     def advance(self, terms, t0, t1, factor, args):
         drift, noise = terms.vf(t0, factor, args)

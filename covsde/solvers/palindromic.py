@@ -8,6 +8,7 @@ from ..matrices import Lower, divide_right
 from ._base import (
     AbstractFactorSolver,
     congruence_gain,
+    noise_gain,
     row_numbers,
     strang,
     within_span,
@@ -29,6 +30,7 @@ class PalindromicStrang(AbstractFactorSolver):
     cells_per_step: ClassVar[int] = 2
 
     def max_step(self, limit, m):
+        noise_gain(self, limit)  # refuses another noise
         return 2 * float(limit.drift.max_step)
 
     def advance(self, terms, t0, t1, factor, args):

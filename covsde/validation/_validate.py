@@ -14,8 +14,7 @@ from .._checks import count, found
 from .._problem import check_problem
 from ..limits import AbstractLimit
 from ..oracles._sample import layer_numbers
-from ..solve import check_solver, default_step, solve
-from ..solvers import GeodesicStrang
+from ..solve import check_solver, default_solver, default_step, solve
 from ._report import Report
 from ._rows import compare
 
@@ -95,7 +94,7 @@ def validate(
     for n in widths:
         oracles.finite_network(limit, n)
         layer_numbers(times, problem.t1, n)
-    solver = GeodesicStrang() if solver is None else check_solver(solver)
+    solver = default_solver(limit) if solver is None else check_solver(solver)
     if dt0 is None and stop_above is not None:
         step = default_step(solver, limit, problem.v0.shape[-1])
         dt0 = min(step, 1 / widths[-1])

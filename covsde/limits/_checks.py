@@ -1,0 +1,28 @@
+"""What the parameters of architectures have to be."""
+
+import jax
+
+from .._checks import found, parameter
+from ..activations import AbstractActivation
+
+
+def check_activation(activation) -> AbstractActivation:
+    """A shaped activation."""
+    if not isinstance(activation, AbstractActivation):
+        raise TypeError(
+            f"`activation` must be a shaped activation; got {found(activation)}. "
+            "For example `ShapedReLU(0.0, -1.0)`, or `ShapedSmooth(fn, a=1.0)` for a JAX "
+            "function `fn`."
+        )
+    return activation
+
+
+def check_gamma(gamma, name: str = "gamma") -> jax.Array:
+    """The weight of a residual branch."""
+    way_out = "γ weighs the residual branch and √(1−γ²) the skip connection."
+    return parameter(name, gamma, "a number in (0, 1]", way_out, test=lambda x: 0 < x <= 1)
+
+
+def positive(name: str, x, way_out: str) -> jax.Array:
+    """A positive finite number."""
+    return parameter(name, x, "a positive finite number", way_out, test=lambda x: x > 0)

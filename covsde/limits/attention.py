@@ -1,0 +1,191 @@
+"""Shaped attention: its drift, and the noise of the softmax."""
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Scalar
+
+from .._checks import count, found
+from ..diffusions import AbstractDiffusion, AbstractNoise, CongruenceDiffusion
+from ..drifts import AbstractDrift
+from ..matrices import Lower, Square, gram_square, multiply_square
+from ._base import AbstractLimit
+from ._checks import check_gamma, positive
+
+
+class ShapedAttention(AbstractLimit):
+    """The limit of attention layers whose softmax is shaped towards the identity.
+
+    `X_{l+1} = λ X_l + γ A_l X_l W^V/√n`, `A = I + softmax(Y) − 11ᵀ/m`,
+    `Y = X W^Q W^{K⊤} Xᵀ/(n τ)`, `τ = τ₀ √(n n_k)`, `λ² + γ² = 1`, on m tokens. With
+    `V = X Xᵀ/n = F Fᵀ` and `P = I − 11ᵀ/m`:
+
+    `dV = b dt + √Γ F dS Fᵀ + γ²/(m τ₀ √H) (F dW Fᵀ P V + V P F dWᵀ Fᵀ)`,
+    `b^{ab} = γ²/τ₀² (V^{ab} tr(PVPV)/m² + (V^{aa} (V r)^b + V^{bb} (V r)^a)/2m)`,
+
+    `r = diag(PVP) − tr(PVP)/m`, `Γ = γ²(2−γ²)`, and W an m×m Brownian motion independent
+    of S. V may explode in finite time, so `E V` need not exist: stop it at a level.
+
+    Source: "The Shaped Transformer" (Noci et al. 2023), Theorem 4.2.
+    """
+
+    gamma: Scalar
+    tau0: Scalar
+    heads: int = eqx.field(static=True)
+    output_projection: bool = eqx.field(static=True)
+
+    def __init__(
+        self,
+        gamma: float | Scalar,
+        tau0: float | Scalar,
+        heads: int = 1,
+        output_projection: bool = False,
+    ):
+        """**Arguments:**
+
+        - `gamma`: weight γ of the residual branch, in (0, 1].
+        - `tau0`: temperature τ₀ of the softmax, positive.
+        - `heads`: number H of heads, whose outputs are summed with weight `1/√H`.
+        - `output_projection`: whether the heads are concatenated and projected, as is
+          usual, by one more random matrix. Then `Γ = 2γ²`.
+        """
+        self.gamma = check_gamma(gamma)
+        way_out = "The softmax has the temperature τ₀ √(n n_k)."
+        self.tau0 = positive("tau0", tau0, way_out)
+        self.heads = count("heads", heads, "It is the number of attention heads.")
+        if not isinstance(output_projection, bool):
+            raise TypeError(
+                "`output_projection` must be True or False; got "
+                f"{found(output_projection)}. True concatenates and projects the heads."
+            )
+        self.output_projection = output_projection
+
+    @property
+    def drift(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """What the mean of the softmax adds."""
+        return AttentionDrift(self.gamma / self.tau0)
+
+    @property
+    def diffusion(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The noise of the values' weights, and that of the softmax."""
+        gain = 2 * self.gamma**2
+        if not self.output_projection:
+            gain = self.gamma**2 * (2 - self.gamma**2)
+        softmax = SoftmaxDiffusion(self.gamma**2 / (self.tau0 * self.heads**0.5))
+        return CongruenceDiffusion(gain) + softmax
+
+
+class AttentionDrift(AbstractDrift):
+    """`b^{ab} = s² (V^{ab} tr(PVPV)/m² + (V^{aa} (V r)^b + V^{bb} (V r)^a)/2m)`."""
+
+    scale: Scalar
+
+    def __init__(self, scale: float | Scalar):
+        """**Arguments:**
+
+        - `scale`: `s = γ/τ₀`.
+        """
+        self.scale = positive("scale", scale, "It is γ/τ₀ of an attention layer.")
+
+    def __call__(self, t, v, args):
+        """The drift of one matrix."""
+        m = v.shape[-1]
+        rows_centred = v - jnp.mean(v, axis=0, keepdims=True)
+        c = rows_centred - jnp.mean(rows_centred, axis=1, keepdims=True)
+        variances = jnp.diagonal(c)
+        r = variances - jnp.mean(variances)
+        mixed = jnp.diagonal(v)[:, None] * (v @ r)[None, :]
+        # tr(PVPV) = tr(PVP PVP)
+        b = v * (jnp.sum(c**2) / m**2) + (mixed + mixed.T) / (2 * m)
+        return self.scale**2 * b
+
+    def speed(self, factor):
+        """`s² tr(PVPV)/m²`, the rate at which V grows."""
+        k = _centred_gram(Square.from_triangle(factor))
+        scale = self.scale.astype(factor.dtype) / factor.m
+        return scale**2 * k.squared_norm()
+
+    @property
+    def rate(self):
+        """`4 s²`: a bound where `tr V/m` is 4."""
+        return 4 * self.scale**2
+
+
+class SoftmaxDiffusion(AbstractDiffusion):
+    """`dV = κ/m (F dW Fᵀ P V + V P F dWᵀ Fᵀ)`: the noise of random logits.
+
+    `Σ^{ab,cd} = κ²/m² (V^{ac}K^{bd} + V^{ad}K^{bc} + V^{bc}K^{ad} + V^{bd}K^{ac})`,
+    `K = V P V P V`.
+
+    Source: "The Shaped Transformer" (Noci et al. 2023), Theorem 4.2.
+    """
+
+    strength: Scalar
+
+    def __init__(self, strength: float | Scalar):
+        """**Arguments:**
+
+        - `strength`: `κ = γ²/(τ₀ √H)`.
+        """
+        way_out = "It is γ²/(τ₀ √H) of an attention layer with H heads."
+        self.strength = positive("strength", strength, way_out)
+
+    @property
+    def noise_shape(self):
+        """An m×m Brownian motion."""
+        return "square"
+
+    def rate(self, m):
+        """`16 κ² (m−1)/m²`: the noise's rate `κ²/m² tr(PVPV)` where V is `4 I`."""
+        return 16 * self.strength**2 * (m - 1) / m**2
+
+    def at(self, t, factor, args):
+        """The noise where `V = L Lᵀ`."""
+        return SoftmaxNoise(factor, self.strength / factor.m)
+
+    def covariance(self, v):
+        """`κ²/m² (V^{ac}K^{bd} + V^{ad}K^{bc} + V^{bc}K^{ad} + V^{bd}K^{ac})`."""
+        m = v.shape[-1]
+        p = jnp.eye(m, dtype=v.dtype) - 1 / m
+        k = v @ p @ v @ p @ v
+        ac_bd = v[:, None, :, None] * k[None, :, None, :]
+        over_ab = ac_bd + jnp.swapaxes(ac_bd, 0, 1)
+        total = over_ab + jnp.swapaxes(over_ab, 2, 3)
+        return (self.strength / m) ** 2 * total
+
+
+class SoftmaxNoise(AbstractNoise):
+    """`dW ↦ F (κ/m dW K + K dWᵀ κ/m) Fᵀ`, `K = Fᵀ P F`: right multiplication of F."""
+
+    factor: Lower
+    scale: Scalar  # κ/m
+
+    def apply(self, increment):
+        """`κ/m (F dW Fᵀ P V + V P F dWᵀ Fᵀ)`."""
+        frame = Square.from_triangle(self.factor)
+        moved = multiply_square(frame, self.field(frame, increment))
+        one_side = multiply_square(moved, frame.mT)
+        return (one_side + one_side.mT).symmetric()
+
+    def speed(self):
+        """`κ²/m² tr(PVPV)`."""
+        k = _centred_gram(Square.from_triangle(self.factor))
+        return self.scale.astype(self.factor.dtype) ** 2 * k.squared_norm()
+
+    def field(self, frame, increment):
+        """`κ/m dW K`."""
+        scale = self.scale.astype(frame.dtype)
+        return multiply_square(increment * scale, _centred_gram(frame))
+
+    def correction(self, frame, rank):
+        """`−κ²/m² (½ tr(K²) I + K² + ½ tr(K) K)`, the first of them Itô's."""
+        k = _centred_gram(frame)
+        one = Square.identity(frame.m, frame.batch, frame.dtype)
+        total = one * (0.5 * k.squared_norm()) + multiply_square(k, k)
+        total = total + k * (0.5 * k.trace())
+        return total * -(self.scale.astype(frame.dtype) ** 2)
+
+
+def _centred_gram(frame: Square) -> Square:
+    """`K = Fᵀ P F`."""
+    centred = frame.centred()
+    return Square.from_triangle(gram_square(centred.mT)).kept()

@@ -1,0 +1,44 @@
+"""A block: sub-layers one after the other, which add up in the limit."""
+
+from .._checks import found
+from ._base import AbstractLimit
+
+
+class Block(AbstractLimit):
+    """The limit of a block of sub-layers: drifts add, and independent noises add.
+
+    One block, not one sub-layer, is the time `1/width`.
+    """
+
+    sublayers: tuple[AbstractLimit, ...]
+
+    def __init__(self, *sublayers: AbstractLimit):
+        """**Arguments:**
+
+        - `sublayers`: limits, in the order of the forward pass.
+        """
+        for one in sublayers:
+            if not isinstance(one, AbstractLimit):
+                raise TypeError(
+                    f"`sublayers` must be limits; got {found(one)}. For example "
+                    "`Block(ShapedAttention(0.5, 1.0), ShapedResNet(activation, 0.5))`."
+                )
+        if not sublayers:
+            raise ValueError("`sublayers` must be one limit or more; got none. Pass one.")
+        self.sublayers = sublayers
+
+    @property
+    def drift(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The sum of the sub-layers' drifts."""
+        first, *rest = (one.drift for one in self.sublayers)
+        for drift in rest:
+            first = first + drift
+        return first
+
+    @property
+    def diffusion(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The sum of the sub-layers' noises."""
+        first, *rest = (one.diffusion for one in self.sublayers)
+        for diffusion in rest:
+            first = first + diffusion
+        return first

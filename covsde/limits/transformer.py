@@ -1,0 +1,106 @@
+"""The shaped Transformer: blocks of shaped attention and a shaped feed-forward layer."""
+
+from jaxtyping import Scalar
+
+from ..activations import AbstractActivation
+from ..diffusions import CongruenceDiffusion
+from ..drifts import ActivationDrift
+from ._base import AbstractLimit
+from ._checks import check_activation, check_gamma, positive
+from .attention import ShapedAttention
+from .block import Block
+
+
+class ShapedFeedForward(AbstractLimit):
+    """`dV = γ² b(V) dt + √Γ F dS Fᵀ`, `Γ = γ²(2λ² + γ²(1 + n/n_h))`.
+
+    The limit of `X' = λ X + γ √(c/n_h) φ_s(X W₁/√n) W₂`, `λ² + γ² = 1`, whose hidden
+    layer has `n_h` neurons, a fixed multiple of the width n.
+
+    Source: "The Shaped Transformer" (Noci et al. 2023), Section 4.
+    """
+
+    activation: AbstractActivation
+    gamma: Scalar
+    hidden_ratio: Scalar
+
+    def __init__(
+        self,
+        activation: AbstractActivation,
+        gamma: float | Scalar,
+        hidden_ratio: float | Scalar = 1.0,
+    ):
+        """**Arguments:**
+
+        - `activation`: the shaped activation.
+        - `gamma`: weight γ of the residual branch, in (0, 1].
+        - `hidden_ratio`: `n_h/n`, neurons of the hidden layer over the width.
+        """
+        self.activation = check_activation(activation)
+        self.gamma = check_gamma(gamma)
+        way_out = "It is the hidden layer's width over the network's, usually 1 to 4."
+        self.hidden_ratio = positive("hidden_ratio", hidden_ratio, way_out)
+
+    @property
+    def drift(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The activation's drift, times γ²."""
+        return ActivationDrift(self.activation, self.gamma**2)
+
+    @property
+    def diffusion(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The noise of both random matrices."""
+        branch = self.gamma**2
+        gain = branch * (2 * (1 - branch) + branch * (1 + 1 / self.hidden_ratio))
+        return CongruenceDiffusion(gain)
+
+
+class ShapedTransformer(AbstractLimit):
+    """A block of [`covsde.ShapedAttention`][] and a [`covsde.ShapedFeedForward`][].
+
+    `drift = b_attention + γ² b_activation`; with one γ and `n_h = n` the noises of the
+    weights add up to `Γ = γ²(4−γ²)`. One block is the time 1/n.
+
+    Source: "The Shaped Transformer" (Noci et al. 2023), Theorem 4.2 and Section 4.
+    """
+
+    attention: ShapedAttention
+    feed_forward: ShapedFeedForward
+
+    def __init__(
+        self,
+        activation: AbstractActivation,
+        gamma: float | Scalar,
+        tau0: float | Scalar,
+        *,
+        heads: int = 1,
+        output_projection: bool = False,
+        hidden_ratio: float | Scalar = 1.0,
+        feed_forward_gamma: float | Scalar | None = None,
+    ):
+        """**Arguments:**
+
+        - `activation`: the shaped activation of the feed-forward layer.
+        - `gamma`: weight γ of the residual branches, in (0, 1].
+        - `tau0`: temperature τ₀ of the softmax, positive.
+        - `heads`, `output_projection`: as for [`covsde.ShapedAttention`][].
+        - `hidden_ratio`: hidden neurons of the feed-forward layer over the width.
+        - `feed_forward_gamma`: its own γ; None is `gamma`.
+        """
+        self.attention = ShapedAttention(gamma, tau0, heads, output_projection)
+        own = gamma if feed_forward_gamma is None else feed_forward_gamma
+        self.feed_forward = ShapedFeedForward(activation, own, hidden_ratio)
+
+    @property
+    def block(self) -> Block:
+        """The block: attention first."""
+        return Block(self.attention, self.feed_forward)
+
+    @property
+    def drift(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The sum of both drifts."""
+        return self.block.drift
+
+    @property
+    def diffusion(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The sum of both noises."""
+        return self.block.diffusion
