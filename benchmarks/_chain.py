@@ -19,6 +19,7 @@ import scipy.linalg
 from jaxtyping import Array, Float, Scalar
 
 from covsde import AbstractLimit
+from covsde.brownian import NoiseShape, arrange
 from covsde.matrices import Lower, gram, num_entries
 
 # Normals are kept up to this radius: beyond it lies 1e-11 of three of them.
@@ -33,6 +34,7 @@ class GivenPath(diffrax.AbstractBrownianPath):
     normals: Float[Array, "cells entries batch"]
     cell: Scalar
     m: int = eqx.field(static=True)
+    noise_shape: NoiseShape = eqx.field(static=True, default="triangle")
     levy_area: type = eqx.field(static=True, default=diffrax.BrownianIncrement)
 
     @property
@@ -45,7 +47,8 @@ class GivenPath(diffrax.AbstractBrownianPath):
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False):
         index = jnp.round(t0 / self.cell).astype(int)
-        return Lower(self.normals[index] * jnp.sqrt(t1 - t0), self.m)
+        entries = self.normals[index] * jnp.sqrt(t1 - t0)
+        return arrange(self.noise_shape, entries, self.m)
 
 
 class Angle:

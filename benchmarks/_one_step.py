@@ -14,7 +14,8 @@ import jax.numpy as jnp
 import numpy as np
 
 from covsde import AbstractLimit
-from covsde.matrices import factorise, gram, num_entries
+from covsde.brownian import count_entries
+from covsde.matrices import factorise, gram
 
 from ._chain import GivenPath
 
@@ -37,27 +38,54 @@ def generator(limit: AbstractLimit, f: Callable) -> Callable:
     return lf
 
 
+def cubature(dims: int) -> tuple[np.ndarray, np.ndarray]:
+    """Points `(dims, 2 dims² + 1)` and weights, exact to degree 5 for N(0, I).
+
+    Source: McNamee, Stenger (1967), "Construction of fully symmetric numerical
+    integration formulas".
+    """
+    one = np.sqrt(dims + 2) * np.eye(dims)
+    two = [
+        np.sqrt((dims + 2) / 2) * (s * np.eye(dims)[i] + t * np.eye(dims)[j])
+        for i, j in itertools.combinations(range(dims), 2)
+        for s in (1, -1)
+        for t in (1, -1)
+    ]
+    points = np.concatenate([np.zeros((1, dims)), one, -one, np.array(two)])
+    at_one = (4 - dims) / (2 * (dims + 2) ** 2)
+    weights = [2 / (dims + 2), *[at_one] * (2 * dims), *[(dims + 2.0) ** -2] * len(two)]
+    return points.T, np.array(weights)
+
+
 def remainders(
     limit: AbstractLimit, solver, v0, lengths: Sequence[float], nodes: int
 ) -> np.ndarray:
     """The largest `|E f(V_1) − f − h 𝓛f − h²/2 𝓛²f|` of the observables, for each `h`.
 
-    Three nodes for each normal integrate polynomials of degree 5 exactly, which is all
-    that the powers up to `h²` need; what they miss is of order `h³`.
+    Polynomials of degree 5 in the normals have to be integrated exactly, which is all
+    that the powers up to `h²` need; what is missed is of order `h³`. Three `nodes` for
+    each normal do that, or none: then it is a cubature of fewer points.
     """
     m, cells = v0.shape[-1], solver.cells_per_step
-    z, w = np.polynomial.hermite_e.hermegauss(nodes)
-    dims = cells * num_entries(m)
-    normals = np.array(list(itertools.product(z, repeat=dims))).T
-    weights = np.array(list(itertools.product(w / w.sum(), repeat=dims))).prod(axis=1)
-    normals = jnp.asarray(normals.reshape(cells, num_entries(m), -1))
+    shape = limit.diffusion.noise_shape
+    entries = count_entries(shape, m)
+    if nodes:
+        z, w = np.polynomial.hermite_e.hermegauss(nodes)
+        every = itertools.product(z, repeat=cells * entries)
+        normals = np.array(list(every)).T
+        every = itertools.product(w / w.sum(), repeat=cells * entries)
+        weights = np.array(list(every)).prod(axis=1)
+    else:
+        normals, weights = cubature(cells * entries)
+    normals = jnp.asarray(normals.reshape(cells, entries, -1))
+    weights = jnp.asarray(weights)
     f = observables
     lf = generator(limit, f)
     f0, f1, f2 = (jax.jit(g)(v0) for g in (f, lf, generator(limit, lf)))
 
     @jax.jit
     def left(h, normals, weights, v0):
-        terms = limit.terms(GivenPath(normals, h / cells, m))
+        terms = limit.terms(GivenPath(normals, h / cells, m, shape))
         start = factorise(jnp.broadcast_to(v0, (weights.size, m, m)))
         end, *_ = solver.step(terms, jnp.zeros(()), h, start, None, None, False)
         # f(V_0) is taken off before the sum, so that rounding stays far below h³

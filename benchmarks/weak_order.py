@@ -23,10 +23,13 @@ from scipy import stats
 from covsde import (
     FactorEuler,
     GeodesicStrang,
+    NinomiyaNinomiya,
     PalindromicStrang,
+    ShapedAttention,
     ShapedMLP,
     ShapedReLU,
     ShapedSmooth,
+    ShapedTransformer,
     WishartEuler,
 )
 
@@ -78,6 +81,14 @@ SCHEMES = {
 SMOOTH = {
     "tanh, a = 1.2": ShapedSmooth(jnp.tanh, a=1.2),
     "SiLU, a = 1, about 0.8": ShapedSmooth(jax.nn.silu, a=1.0, center=0.8),
+}
+
+SOFTMAX = {
+    "attention, γ 1, τ₀ 1": ShapedAttention(1.0, 1.0),
+    "attention, γ .6, τ₀ .7, 2 heads, W^O": ShapedAttention(0.6, 0.7, 2, True),
+    "transformer, SiLU about .8, γ .7, τ₀ .8": ShapedTransformer(
+        ShapedSmooth(jax.nn.silu, 1.0, 0.8), 0.7, 0.8
+    ),
 }
 
 
@@ -206,8 +217,8 @@ def smooth_table() -> dict:
 
 
 def one_step_table() -> dict:
-    """Several inputs under smooth activations."""
-    cases = [
+    """Several inputs under smooth activations, and tokens under attention."""
+    solvers = [
         (GeodesicStrang(), 2, 5),
         (GeodesicStrang(), 3, 3),
         (GeodesicStrang(), 4, 3),
@@ -216,27 +227,35 @@ def one_step_table() -> dict:
         (WishartEuler(), 2, 5),
         (FactorEuler(), 2, 5),
     ]
+    cases = [
+        (solver, m, nodes, label, ShapedMLP(activation))
+        for solver, m, nodes in solvers
+        for label, activation in SMOOTH.items()
+    ]
+    cases += [
+        (NinomiyaNinomiya(), m, 0, label, limit)
+        for label, limit in SOFTMAX.items()
+        for m in (2, 3, 4)
+    ]
     print(
         "\nOne step of length h: what is left after h² of the norm and correlation of the "
         "last inputs\n(slope 3 is weak order 2; on all the h shown)"
     )
     out = {}
-    for solver, m, nodes in cases:
-        for label, activation in SMOOTH.items():
-            name = f"{type(solver).__name__}, m = {m}, {label}"
-            v0 = jnp.asarray(V0[:m, :m])
-            left = remainders(ShapedMLP(activation), solver, v0, LENGTHS, nodes)
-            fitted = order(LENGTHS, left)
-            cells = "  ".join(
-                f"1/{1 / h:.0f}: {e:.2e}" for h, e in zip(LENGTHS, left, strict=True)
-            )
-            print(f"{name}\n  {cells}\n  slope {fitted}", flush=True)
-            out[name] = {
-                "lengths": list(LENGTHS),
-                "left": left.tolist(),
-                "slope": fitted.slope,
-                "slope_margin_95": fitted.margin,
-            }
+    for solver, m, nodes, label, limit in cases:
+        name = f"{type(solver).__name__}, m = {m}, {label}"
+        left = remainders(limit, solver, jnp.asarray(V0[:m, :m]), LENGTHS, nodes)
+        fitted = order(LENGTHS, left)
+        cells = "  ".join(
+            f"1/{1 / h:.0f}: {e:.2e}" for h, e in zip(LENGTHS, left, strict=True)
+        )
+        print(f"{name}\n  {cells}\n  slope {fitted}", flush=True)
+        out[name] = {
+            "lengths": list(LENGTHS),
+            "left": left.tolist(),
+            "slope": fitted.slope,
+            "slope_margin_95": fitted.margin,
+        }
     return out
 
 

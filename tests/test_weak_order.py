@@ -1,6 +1,7 @@
 """Weak orders, without Monte-Carlo noise: `benchmarks.weak_order` at a lower resolution."""
 
 import functools
+import itertools
 
 import diffrax
 import jax
@@ -11,11 +12,12 @@ from reference.pair_law import PairLaw
 
 from benchmarks import weak_order
 from benchmarks._chain import Angle, GivenPath, exact_mean
-from benchmarks._one_step import remainders
+from benchmarks._one_step import cubature, remainders
 from covsde import (
     BrownianGrid,
     FactorEuler,
     GeodesicStrang,
+    NinomiyaNinomiya,
     PalindromicStrang,
     ShapedMLP,
     ShapedReLU,
@@ -121,6 +123,27 @@ def test_smooth_inputs_to_second_order_in_one_step(solver, m, nodes, name):
     limit, v0 = ShapedMLP(weak_order.SMOOTH[name]), jnp.asarray(weak_order.V0[:m, :m])
     left = remainders(limit, solver, v0, weak_order.LENGTHS, nodes)
     at_least(weak_order.order(weak_order.LENGTHS, left), 2.9)
+
+
+@pytest.mark.parametrize(
+    ("m", "name"),
+    zip((2, 3, 2), weak_order.SOFTMAX, strict=True),
+    ids=["attention", "heads", "transformer"],
+)
+def test_noise_of_the_softmax_to_second_order_in_one_step(m, name):
+    v0 = jnp.asarray(weak_order.V0[:m, :m])
+    solver, lengths = NinomiyaNinomiya(), weak_order.LENGTHS
+    left = remainders(weak_order.SOFTMAX[name], solver, v0, lengths, 0)
+    at_least(weak_order.order(lengths, left), 2.9)
+
+
+def test_the_cubature_is_exact_to_degree_five():
+    points, weights = cubature(5)
+    np.testing.assert_allclose(weights.sum(), 1.0, rtol=1e-13)
+    for powers, moment in (((2,), 1.0), ((4,), 3.0), ((2, 2), 1.0), ((1, 3), 0.0)):
+        for axes in itertools.permutations(range(5), len(powers)):
+            value = np.prod([points[i] ** p for i, p in zip(axes, powers, strict=True)], 0)
+            np.testing.assert_allclose(weights @ value, moment, atol=1e-12)
 
 
 @pytest.mark.parametrize("solver", [PalindromicStrang(), FactorEuler()])
