@@ -32,8 +32,11 @@ class AbstractDrift(eqx.Module):
         """`b(t, V)` for a batch of matrices."""
         return v.map_dense(lambda one: self(t, one, args))
 
-    def flow(self, t: Scalar, h: Scalar, factor: Lower, args: Any) -> Lower:
-        """Moves the factor of `V` by `dV = b dt` from `t` to `t + h`, within the cone."""
+    def flow(self, t: Scalar, h: Array, factor: Lower, args: Any) -> Lower:
+        """Moves the factor of `V` by `dV = b dt` from `t` to `t + h`, within the cone.
+
+        `h` is one time, or one for each path.
+        """
         return positive_definite_flow(lambda v: self.batched(t, v, args), factor, h)
 
     @property
@@ -86,8 +89,9 @@ class SumDrift(AbstractDrift):
         for part in outer:
             factor = part.flow(t, h / 2, factor, args)
         factor = inner.flow(t, h, factor, args)
+        middle = t + jnp.max(h) / 2  # of the step: some paths may be slowed within it
         for part in reversed(outer):
-            factor = part.flow(t + h / 2, h / 2, factor, args)
+            factor = part.flow(middle, h / 2, factor, args)
         return factor
 
     def speed(self, factor):

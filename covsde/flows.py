@@ -60,7 +60,7 @@ def where_leaving_span(
     drift = drift.scale(rows)
     beyond = beyond_span(factor.scale_rows(rows), drift)
     rounding = 1e3 * float(jnp.finfo(factor.dtype).eps) * drift.largest()
-    leaves = jnp.max(jnp.abs(beyond), axis=factor.row_axis()) > rounding
+    leaves = beyond > rounding
     return lax.cond(
         jnp.any(leaves),
         lambda: flow_of_v().where(leaves, within).as_invertible(False),

@@ -34,7 +34,7 @@ class DriftOnFactor(eqx.Module):
     drift: AbstractDrift
     args: Any
 
-    def flow(self, t: Scalar, h: Scalar, factor: Lower) -> Lower:
+    def flow(self, t: Scalar, h: Array, factor: Lower) -> Lower:
         """Moves the factor of `V` by the drift from `t` to `t + h`."""
         return self.drift.flow(t, h, factor, self.args)
 

@@ -127,7 +127,7 @@ def test_smooth_inputs_to_second_order_in_one_step(solver, m, nodes, name):
 
 @pytest.mark.parametrize(
     ("m", "name"),
-    zip((2, 3, 2), weak_order.SOFTMAX, strict=True),
+    list(zip((2, 3, 2), weak_order.SOFTMAX, strict=True)),
     ids=["attention", "heads", "transformer"],
 )
 def test_noise_of_the_softmax_to_second_order_in_one_step(m, name):

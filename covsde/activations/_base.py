@@ -46,7 +46,7 @@ class AbstractActivation(eqx.Module):
         values = self.shaped(jnp.asarray(nodes, weights.dtype), width)
         return 1 / jnp.sum(weights * values**2)
 
-    def flow(self, factor: Lower, h: Scalar) -> Lower:
+    def flow(self, factor: Lower, h: Array) -> Lower:
         """Moves the factor of `V` by `dV = b(V) dt` for a time `h`, within the cone."""
         return positive_definite_flow(lambda v: v.pairwise(self.drift), factor, h)
 

@@ -1,13 +1,27 @@
 """Shaped attention: its drift, and the noise of the softmax."""
 
+from collections.abc import Callable
+from typing import ClassVar
+
 import equinox as eqx
 import jax.numpy as jnp
-from jaxtyping import Scalar
+from jaxtyping import Array, Scalar
 
 from .._checks import count, found
 from ..diffusions import AbstractDiffusion, AbstractNoise, CongruenceDiffusion
 from ..drifts import AbstractDrift
-from ..matrices import Lower, Square, gram_square, multiply_square
+from ..flows import where_leaving_span
+from ..matrices import (
+    Lower,
+    Square,
+    gram,
+    gram_square,
+    multiply,
+    multiply_square,
+    semidefinite_cholesky,
+    solve_rows,
+    triangularise,
+)
 from ._base import AbstractLimit
 from ._checks import check_gamma, positive
 
@@ -78,6 +92,7 @@ class AttentionDrift(AbstractDrift):
     """`b^{ab} = s² (V^{ab} tr(PVPV)/m² + (V^{aa} (V r)^b + V^{bb} (V r)^a)/2m)`."""
 
     scale: Scalar
+    accepts_singular: ClassVar[bool] = True
 
     def __init__(self, scale: float | Scalar):
         """**Arguments:**
@@ -97,6 +112,36 @@ class AttentionDrift(AbstractDrift):
         # tr(PVPV) = tr(PVP PVP)
         b = v * (jnp.sum(c**2) / m**2) + (mixed + mixed.T) / (2 * m)
         return self.scale**2 * b
+
+    def flow(self, t, h, factor, args):
+        """Second order, positive definite, and of the same rank as `V`.
+
+        With `v = diag V` and `g = Fᵀ r`, `dF = s² (½ F tr(PVPV)/m² + v gᵀ/2m) dt`: Heun's
+        method for `F = L M`.
+        """
+        m = factor.m
+        start = Square.from_triangle(factor)
+        time = self.scale.astype(factor.dtype) ** 2 * h
+
+        def in_frame_of_l(moved: Square) -> Square:
+            frame = multiply_square(start, moved)
+            growth, g = _growth_and_gradient(frame)
+            x = solve_rows(factor, frame.squared_rows())
+            return moved * (growth / 2) + Square.outer(x, g, m) * (0.5 / m)
+
+        def in_place(frame: Square) -> Square:
+            growth, g = _growth_and_gradient(frame)
+            v = frame.squared_rows()
+            return frame * (growth / 2) + Square.outer(v, g, m) * (0.5 / m)
+
+        one = Square.identity(m, factor.batch, factor.dtype)
+        within = multiply(factor, triangularise(_heun(in_frame_of_l, one, time)))
+        return where_leaving_span(
+            factor,
+            self.batched(t, gram(factor), args),
+            within,
+            lambda: semidefinite_cholesky(gram_square(_heun(in_place, start, time))),
+        )
 
     def speed(self, factor):
         """`s² tr(PVPV)/m²`, the rate at which V grows."""
@@ -183,6 +228,20 @@ class SoftmaxNoise(AbstractNoise):
         total = one * (0.5 * k.squared_norm()) + multiply_square(k, k)
         total = total + k * (0.5 * k.trace())
         return total * -(self.scale.astype(frame.dtype) ** 2)
+
+
+def _heun(velocity: Callable[[Square], Square], start: Square, time) -> Square:
+    k0 = velocity(start).kept()
+    k1 = velocity(start + k0 * time)
+    return start + (k0 + k1) * (0.5 * time)
+
+
+def _growth_and_gradient(frame: Square) -> tuple[Array, Array]:
+    """`tr(PVPV)/m²`, one per path, and `g = Fᵀ r`."""
+    m = frame.m
+    variances = frame.centred().squared_rows()
+    r = variances - jnp.mean(variances, axis=frame.row_axis(), keepdims=True)
+    return _centred_gram(frame).squared_norm() / m**2, frame.mT.apply(r)
 
 
 def _centred_gram(frame: Square) -> Square:

@@ -86,11 +86,27 @@ def whiten_fourth_moment(factor: Lower, root: Lower) -> Symmetric:
 
 
 def beyond_span(factor: Lower, s: Symmetric) -> Array:
-    """`xᵀ S x` for the null vector `x` of each zero pivot of `V`, as a row vector.
+    """The largest entry of `xᵀ S`, over the null vectors `x` of `V`, one per path.
 
-    The null vector is 1 in the pivot's own row; where a pivot is not zero this is 0.
+    There is a null vector for each zero pivot, with a 1 in the pivot's own row. Where this
+    is 0, the range of `S` lies in the span of `V`.
     """
-    return whiten(_filled(factor), s).diagonal() * (1 - factor.nonzero_pivots())
+    one_sided = _kernels(factor).solve(
+        factor.m, _filled(factor).data, Square.from_triangle(s).data
+    )
+    rows = Square(one_sided, factor.m).scale_rows(1 - factor.nonzero_pivots())
+    return rows.largest()
+
+
+def solve_rows(factor: Lower, rows: Array) -> Array:
+    """`L⁻¹ x` for row vectors `x`, in the span of `V`: empty at zero pivots."""
+    kernels, columns = _kernels(factor), 1 if factor.packed else -1
+    one_column = jnp.expand_dims(rows, columns)
+    if factor.invertible:
+        solved = kernels.solve(factor.m, factor.data, one_column)
+        return jnp.squeeze(solved, columns)
+    solved = kernels.solve(factor.m, _filled(factor).data, one_column)
+    return jnp.squeeze(solved, columns) * factor.nonzero_pivots()
 
 
 def _filled(factor: Lower) -> Lower:
@@ -121,6 +137,12 @@ def cholesky(s: Symmetric, *, floor: Array | float | None = None) -> Lower:
         return root, 1 / root
 
     return Lower(_kernels(s).cholesky(s.m, s.data, pivot), s.m, True)
+
+
+def triangularise(a: Square) -> Lower:
+    """Lower factor of `A Aᵀ`; a pivot that is rounding counts as one of rounding's size."""
+    v = gram_square(a.kept())
+    return cholesky(v, floor=float(jnp.finfo(v.dtype).eps) * v.trace() / v.m)
 
 
 def semidefinite_cholesky(s: Symmetric) -> Lower:

@@ -47,6 +47,11 @@ def whiten(m, a, s):
     return _symmetrise(solve_triangular(a, _t(y), lower=True))
 
 
+def solve(m, a, b):
+    """L⁻¹ B."""
+    return solve_triangular(a, b, lower=True)
+
+
 def whiten_fourth_moment(m, a, r):
     """L⁻¹ (vvᵀ + 2 V∘V) L⁻ᵀ for V = R Rᵀ with diagonal v."""
     v = r @ _t(r)

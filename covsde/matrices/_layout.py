@@ -9,6 +9,7 @@ first, `(*batch, m, m)`, for LAPACK. `benchmarks/crossover.py` measures where th
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
 from collections.abc import Callable
 from typing import TypeVar
@@ -341,6 +342,16 @@ class Square(eqx.Module):
         data = self.data
         return Square(jnp.swapaxes(data, 0, 1) if self.packed else data.mT, self.m)
 
+    def row_axis(self) -> int:
+        """The axis of a row vector that counts the rows."""
+        return 0 if self.packed else -1
+
+    @classmethod
+    def outer(cls, x: Array, y: Array, m: int) -> Square:
+        """`x yᵀ` of row vectors."""
+        packed = m <= UNROLLED_MAX
+        return cls(x[:, None] * y[None] if packed else x[..., :, None] * y[..., None, :], m)
+
     def kept(self) -> Square:
         """These matrices, computed once and kept: for entries that are read often."""
         return Square(materialise(self.data), self.m) if self.packed else self
@@ -364,6 +375,22 @@ class Square(eqx.Module):
         """Trace, one per path: `batch`."""
         axes = (0, 1) if self.packed else (-2, -1)
         return jnp.trace(self.data, axis1=axes[0], axis2=axes[1])
+
+    def largest(self) -> Array:
+        """Largest absolute entry, one per path."""
+        return jnp.max(jnp.abs(self.data), axis=(0, 1) if self.packed else (-2, -1))
+
+    def apply(self, rows: Array) -> Array:
+        """`A x` for row vectors `x`."""
+        if self.packed:
+            return functools.reduce(
+                jnp.add, [self.data[:, k] * rows[k][None] for k in range(self.m)]
+            )
+        return jnp.sum(self.data * rows[..., None, :], axis=-1)
+
+    def squared_rows(self) -> Array:
+        """Squared norm of each row, as a row vector."""
+        return jnp.sum(self.data**2, axis=1 if self.packed else -1)
 
     def squared_norm(self) -> Array:
         """`tr A Aᵀ`, one per path."""

@@ -98,6 +98,17 @@ def whiten(m, a, s):
     return _build(m, lambda i, j: z[i, j])
 
 
+def solve(m, a, b):
+    """L⁻¹ B for `(m, columns, *batch)` arrays B."""
+    a, y = _unstack(a), []
+    for i in range(m):
+        value = b[i]
+        for k in range(i):
+            value = value - a[_at(i, k)][None] * y[k]
+        y.append(value / a[_at(i, i)][None])
+    return jnp.stack(y)
+
+
 def whiten_fourth_moment(m, a, r):
     """L⁻¹ (vvᵀ + 2 V∘V) L⁻ᵀ for V = R Rᵀ with diagonal v, as a sum of squares.
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..diffusions import AbstractNoise
-from ..matrices import Lower, Square, cholesky, gram_square, multiply_square
+from ..matrices import Lower, Square, multiply_square, triangularise
 from ._base import AbstractFactorSolver, rank, strang, within_span
 
 # Growth of V within one step that counts as an explosion
@@ -89,13 +89,9 @@ def two_flows(noise: AbstractNoise, factor: Lower, z1, z2, h) -> Lower:
 
     m = Square.identity(factor.m, factor.batch, factor.dtype)
     m = runge_kutta(along_with_correction, runge_kutta(along, m))
-    v = gram_square(m.kept())
-    growth = v.trace() / v.m
     # a flow that leaves the scale of all that is known is an explosion
-    growth = jnp.where(growth < EXPLOSION, growth, jnp.nan)
-    # a step far too long may leave M singular: rounding then counts as its least pivot
-    floor = jnp.finfo(factor.dtype).eps * growth
-    return cholesky(v, floor=floor)
+    bounded = m.squared_norm() / m.m < EXPLOSION
+    return triangularise(m * jnp.where(bounded, 1.0, jnp.nan))
 
 
 def runge_kutta(field: Callable[[Square], Square], m: Square) -> Square:
