@@ -20,6 +20,7 @@ from .limits import (
     ShapedResNet,
     ShapedTransformer,
     SoftmaxDiffusion,
+    UnshapedMLP,
 )
 from .solution import Solution
 from .solve import default_solver, default_step, solve
@@ -61,6 +62,7 @@ __all__ = [
     "ShapedTransformer",
     "SoftmaxDiffusion",
     "Solution",
+    "UnshapedMLP",
     "WishartEuler",
     "activations",
     "default_solver",

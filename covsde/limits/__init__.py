@@ -6,6 +6,7 @@ from .block import Block
 from .mlp import ShapedMLP
 from .resnet import ShapedResNet
 from .transformer import ShapedFeedForward, ShapedTransformer
+from .unshaped import UnshapedMLP
 
 __all__ = [
     "AbstractLimit",
@@ -17,4 +18,5 @@ __all__ = [
     "ShapedResNet",
     "ShapedTransformer",
     "SoftmaxDiffusion",
+    "UnshapedMLP",
 ]

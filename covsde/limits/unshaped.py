@@ -1,0 +1,168 @@
+"""The unshaped ReLU network: how fast two inputs become one, on its own scale."""
+
+import math
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
+
+from .._checks import check_finite, check_key, count, is_concrete, parameter, real_array
+from ..brownian import standard_normals
+
+
+class UnshapedMLP(eqx.Module):
+    """Two inputs of a ReLU network without shaping, `φ(x) = s₊ max(x, 0) + s₋ min(x, 0)`.
+
+    Their correlation tends to 1 within few layers. With `t = l/n` and `q = l²(1−ρ_l)`,
+
+    `dq = ((2q − K q^{3/2})/t + 2q) dt + 2√2 q dB`, `q_{0+} = (2/K)²`  (ReLU),
+
+    which is singular at 0. For `u = t/√q = 1/(n √(1−ρ))` it is linear and regular:
+
+    `du = (K/2 + χ u) dt − √χ u dB`, `K = 2√2 (s₊−s₋)²/(3π (s₊²+s₋²))`,
+    `χ = 2 (s₊⁴+s₋⁴)/(s₊²+s₋²)²`.
+
+    From any fixed `ρ_0 < 1` it starts at `u = 0`. Finite networks approach it slowly, with
+    a bias of `O(log n/n)`.
+
+    Source: "Differential Equation Scaling Limits of Shaped and Unshaped Neural Networks"
+    (Li, Nica 2023), Theorem 3.3; the change of variable is ours.
+    """
+
+    slope_plus: Scalar
+    slope_minus: Scalar
+
+    def __init__(self, slope_plus: float | Scalar = 1.0, slope_minus: float | Scalar = 0.0):
+        """**Arguments:**
+
+        - `slope_plus`, `slope_minus`: slopes s₊ and s₋ of the activation, not both 0.
+        """
+        way_out = "A ReLU has the slopes 1 and 0."
+        accepted = "a finite real number"
+        self.slope_plus = parameter("slope_plus", slope_plus, accepted, way_out)
+        self.slope_minus = parameter("slope_minus", slope_minus, accepted, way_out)
+        slopes = (self.slope_plus, self.slope_minus)
+        if is_concrete(slopes) and not any(float(slope) for slope in slopes):
+            raise ValueError(
+                f"`slope_plus` and `slope_minus` must not both be 0; got {slope_plus} and "
+                f"{slope_minus}. {way_out}"
+            )
+
+    @property
+    def attraction(self) -> Scalar:
+        """`K`, of the drift that pulls inputs together; 0 for a linear network."""
+        plus, minus = self.slope_plus, self.slope_minus
+        return 2 * 2**0.5 * (plus - minus) ** 2 / (3 * jnp.pi * (plus**2 + minus**2))
+
+    @property
+    def spread(self) -> Scalar:
+        """`χ`, the squared noise: 2 for a ReLU, 1 for a linear network."""
+        plus, minus = self.slope_plus**2, self.slope_minus**2
+        return 2 * (plus**2 + minus**2) / (plus + minus) ** 2
+
+    def start(self, rho: float | Scalar, width: int) -> Scalar:
+        """`u_0 = 1/(n √(1−ρ_0))` of a network of width `n`; its limit is 0."""
+        width = count("width", width, "It is the number of neurons of a hidden layer.")
+        way_out = "It is the correlation of two different inputs."
+        accepted = "a number in [-1, 1)"
+        rho = parameter("rho", rho, accepted, way_out, test=lambda x: -1 <= x < 1)
+        return 1 / (width * jnp.sqrt(1 - rho))
+
+    def correlation(self, u: Float[ArrayLike, "..."], width: int) -> Array:
+        """`ρ = 1 − 1/(n u)²` at width `n`; −∞ at `u = 0`, where width plays no part yet."""
+        width = count("width", width, "It is the number of neurons of a hidden layer.")
+        return 1 - (width * jnp.asarray(u)) ** -2.0
+
+    def mean(self, t: Float[ArrayLike, "..."], u0: float | Scalar = 0.0) -> Array:
+        """`E u_t = (u_0 + K/2χ) e^{χt} − K/2χ`."""
+        t, chi = jnp.asarray(t), self.spread
+        level = self.attraction / (2 * chi)
+        return (u0 + level) * jnp.exp(chi * t) - level
+
+    def second_moment(self, t: Float[ArrayLike, "..."], u0: float | Scalar = 0.0) -> Array:
+        """`E u_t²`, the solution of `m' = K E u + 3χ m`."""
+        t, chi, k = jnp.asarray(t), self.spread, self.attraction
+        level = k / (2 * chi)
+        fast, slow = jnp.expm1(3 * chi * t), jnp.expm1(chi * t)
+        grown = (u0 + level) * (fast - slow) / (2 * chi) - level * fast / (3 * chi)
+        return u0**2 * (fast + 1) + k * grown
+
+    def solve(
+        self,
+        t1: float,
+        *,
+        key: PRNGKeyArray,
+        num_paths: int,
+        u0: float | Scalar = 0.0,
+        dt0: float = 1 / 64,
+        saveat: Float[ArrayLike, " k"] | None = None,
+    ) -> tuple[Float[Array, " k"], Float[Array, "num_paths k"]]:
+        """Paths of `u`, positive for every step and of weak order 2.
+
+        A step is `u ← E u + (K/4) h (E + 1)`, `E = exp(χh/2 − √χ ΔB)`: exact but for the
+        integral of `E`, for which the trapezoid stands.
+
+        **Arguments:**
+
+        - `t1`: final time, in units of depth/width.
+        - `key`: a JAX random key. Path i depends on it and on i alone.
+        - `num_paths`: number of independent paths.
+        - `u0`: start, not negative; 0 is that of any two different inputs.
+        - `dt0`: longest step; between saved times steps are equal.
+        - `saveat`: increasing times in `[0, t1]`; None saves `t1` only.
+
+        **Returns:** the saved times `(k,)` and `u`, `(num_paths, k)`; then
+        `q = (t/u)²`, and `correlation(u, width)` is ρ.
+
+        **Raises:** `ValueError` or `TypeError` for input that has no meaning.
+        """
+        key = check_key(key)
+        num_paths = count("num_paths", num_paths, "Pass how many paths to simulate.")
+        way_out = "Pass a plain number, in units of depth/width."
+        accepted = "a positive finite time"
+        t1 = float(parameter("t1", t1, accepted, way_out, test=lambda x: x > 0))
+        dt0 = float(parameter("dt0", dt0, accepted, way_out, test=lambda x: x > 0))
+        way_out = "0 is the start of any two different inputs."
+        accepted = "a finite number, not negative"
+        u0 = parameter("u0", u0, accepted, way_out, test=lambda x: x >= 0)
+        times = [t1] if saveat is None else saveat
+        way_out = "Pass e.g. `jnp.linspace(0, t1, 11)`, or None to save `t1` only."
+        times = real_array("saveat", jnp.asarray(times), "an array of times", way_out)
+        check_finite("saveat", jax.device_get(times), way_out)
+        if times.ndim != 1 or times.size == 0 or not bool(jnp.all(jnp.diff(times) > 0)):
+            raise ValueError(
+                "`saveat` must be an increasing, one-dimensional array of times; got "
+                f"shape {times.shape}. {way_out}"
+            )
+        if float(times[0]) < 0 or float(times[-1]) > t1 * (1 + 1e-9):
+            raise ValueError(
+                f"`saveat` must lie in [0, t1] = [0, {t1:g}]; got times from "
+                f"{float(times[0]):g} to {float(times[-1]):g}. {way_out}"
+            )
+        longest = float(jnp.max(jnp.diff(times, prepend=0.0)))
+        steps = max(1, math.ceil(longest / dt0 - 1e-9))
+        return times, _paths(self, times, steps, u0, key, num_paths)
+
+
+@eqx.filter_jit
+def _paths(limit: UnshapedMLP, times, steps: int, u0, key, num_paths: int) -> Array:
+    chi, k = limit.spread, limit.attraction
+    paths = jnp.arange(num_paths, dtype=jnp.uint32)
+    gaps = jnp.diff(times, prepend=0.0) / steps
+
+    def step(i, now):
+        u, h, cell = now
+        at = jax.random.fold_in(key, cell * steps + i)
+        increment = standard_normals(at, 1, paths, u.dtype)[0] * jnp.sqrt(h)
+        growth = jnp.exp(chi * h / 2 - jnp.sqrt(chi) * increment)
+        return growth * u + k / 4 * h * (growth + 1), h, cell
+
+    def to_next(u, gap):
+        u = lax.fori_loop(0, steps, step, (u, *gap))[0]
+        return u, u
+
+    start = jnp.full(num_paths, u0, times.dtype)
+    _, us = lax.scan(to_next, start, (gaps, jnp.arange(times.size)))
+    return us.T
