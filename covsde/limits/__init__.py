@@ -3,6 +3,7 @@
 from ._base import AbstractLimit
 from .attention import AttentionDrift, ShapedAttention, SoftmaxDiffusion
 from .block import Block
+from .kernel import BranchCovariance, KernelODE, LeakyReLU
 from .mlp import ShapedMLP
 from .resnet import ShapedResNet
 from .transformer import ShapedFeedForward, ShapedTransformer
@@ -12,6 +13,9 @@ __all__ = [
     "AbstractLimit",
     "AttentionDrift",
     "Block",
+    "BranchCovariance",
+    "KernelODE",
+    "LeakyReLU",
     "ShapedAttention",
     "ShapedFeedForward",
     "ShapedMLP",

@@ -4,7 +4,7 @@ A new limit adds one file: its [`covsde.oracles.AbstractNetwork`][], registered 
 [`covsde.oracles.finite_network`][].
 """
 
-from . import attention, mlp, resnet, transformer
+from . import attention, kernel, mlp, resnet, transformer
 from ._network import AbstractNetwork, finite_network
 from ._sample import sample
 
@@ -12,6 +12,7 @@ __all__ = [
     "AbstractNetwork",
     "attention",
     "finite_network",
+    "kernel",
     "mlp",
     "resnet",
     "sample",

@@ -41,7 +41,7 @@ def run(
     def layer(l: Array, now: tuple[Frozen, Array]) -> tuple[Frozen, Array]:
         state, hidden = now
         hidden = network.layer(hidden, _weights(_fold_in(keys, l)))
-        time = jnp.asarray(l, v0.dtype) / network.width
+        time = jnp.asarray(l, v0.dtype) / network.layers_per_time
         return state.advance_hidden(hidden, time, level)
 
     def to_next_stop(now: tuple[Frozen, Array], ends: tuple[Array, Array]):

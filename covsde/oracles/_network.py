@@ -21,12 +21,17 @@ Weights = Callable[[Array, int], Array]
 class AbstractNetwork(eqx.Module):
     """A random network of finite width, of which a limit is the limit.
 
-    Layer `l`, at time `l/width`, is known by its hidden matrix `h`, one input a row, and
+    Layer `l`, at time `l/width` unless `layers_per_time` says otherwise, is known by its hidden matrix `h`, one input a row, and
     its covariance `V = h hᵀ/n`, where `n` is the number of columns of `h`. The networks
     are batched, on the first axis. A new network gives its `layer`, as in the paper.
     """
 
     width: eqx.AbstractVar[int]
+
+    @property
+    def layers_per_time(self) -> int:
+        """Layers in a unit of time: the width, where time is depth/width."""
+        return self.width
 
     def inputs(
         self, v0: Float[Array, "networks m m"], weights: Weights

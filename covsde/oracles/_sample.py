@@ -86,14 +86,15 @@ def sample(
             f"`progress` must be a function of two integers, done and total; got "
             f"{found(progress)}. None reports nothing."
         )
-    layers, depth = layer_numbers(problem.save_times, problem.t1, width)
     dtype = problem.v0.dtype
     network = jax.tree.map(
         lambda x: x.astype(dtype) if eqx.is_array(x) else x, finite_network(limit, width)
     )
+    per_time = network.layers_per_time
+    layers, depth = layer_numbers(problem.save_times, problem.t1, per_time)
     vs, stopped_at = _in_chunks(method, network, problem, layers, depth, progress)
     return Solution(
-        ts=jnp.asarray(layers / width, dtype),
+        ts=jnp.asarray(layers / per_time, dtype),
         vs=vs,
         stopped_at=stopped_at,
         limit=limit,

@@ -79,7 +79,7 @@ def run(
         hidden = network.inputs(v0, weights)
         for l in range(1, layers[-1] + 1):
             hidden = network.layer(hidden, weights)
-            time = jnp.asarray(l / network.width, v0.dtype)
+            time = jnp.asarray(l / network.layers_per_time, v0.dtype)
             state, hidden = _advance(state, hidden, time, level)
             if l in layers:
                 saved.append(state.v)

@@ -31,7 +31,8 @@ class GeodesicStrang(AbstractFactorSolver):
     weak_order: ClassVar[int] = 2
 
     def max_step(self, limit, m):
-        return min(12 / (m * noise_gain(self, limit)), 2 * float(limit.drift.max_step))
+        longest = 12 / (m * max(noise_gain(self, limit), 1e-300))
+        return min(longest, 2 * float(limit.drift.max_step))
 
     def advance(self, terms, t0, t1, factor, args):
         drift, noise = terms.vf(t0, factor, args)

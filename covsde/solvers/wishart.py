@@ -27,7 +27,7 @@ class WishartEuler(AbstractFactorSolver):
     weak_order: ClassVar[int] = 1
 
     def max_step(self, limit, m):
-        bartlett = 1 / (noise_gain(self, limit) * (m - 1)) if m > 1 else jnp.inf
+        bartlett = 1 / max(noise_gain(self, limit) * (m - 1), 1e-300)
         return min(bartlett, float(limit.drift.max_step))
 
     def advance(self, terms, t0, t1, factor, args):

@@ -1,0 +1,196 @@
+"""Deterministic limits: the kernel of a network whose noise averages out."""
+
+from collections.abc import Callable
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, Scalar
+
+from .._checks import (
+    check_finite,
+    count,
+    found,
+    is_concrete,
+    parameter,
+    real_array,
+)
+from ..activations import nu
+from ..diffusions import CongruenceDiffusion
+from ..drifts import AbstractDrift
+from ._base import AbstractLimit
+
+_NODES = 96
+
+
+class BranchCovariance(AbstractDrift):
+    """`b^{ab} = c E[φ(x^a) φ(x^b)]`, `x ~ N(0, V)`: what a residual branch adds.
+
+    Source: "Commutative Width and Depth Scaling in Deep Neural Networks" (Hayou, Yang
+    2023), Theorem 1, and Li, Nica (2023), Section 4.
+    """
+
+    fn: Callable
+    c: Scalar
+
+    def __init__(self, fn: Callable, c: float | Scalar = 1.0):
+        """**Arguments:**
+
+        - `fn`: the activation, a smooth JAX function of one number, without shaping; its
+          covariance is found by Gauss–Hermite quadrature. `LeakyReLU` and
+          `jax.scipy.special.erf` have closed forms.
+        - `c`: the variance of the branch's weights, times its fan-in.
+        """
+        if not callable(fn):
+            raise TypeError(
+                f"`fn` must be a JAX function of one number; got {found(fn)}. "
+                "For example `jnp.tanh`, or `LeakyReLU(1.0, 0.0)`."
+            )
+        self.fn = fn
+        way_out = "1 is usual, and 2 for a ReLU, which halves the variance."
+        accepted = "a positive finite number"
+        self.c = parameter("c", c, accepted, way_out, test=lambda x: x > 0)
+
+    def __call__(self, t, v, args):
+        """The drift of one matrix."""
+        diagonal = jnp.diagonal(v)
+        v_aa, v_bb, v_ab = jnp.broadcast_arrays(diagonal[:, None], diagonal[None, :], v)
+        return self.c * _covariance(self.fn, v_aa, v_bb, v_ab)
+
+
+class LeakyReLU(eqx.Module):
+    """`φ(x) = s₊ max(x, 0) + s₋ min(x, 0)`, without shaping; `(1, 0)` is the ReLU."""
+
+    slope_plus: Scalar
+    slope_minus: Scalar
+
+    def __init__(self, slope_plus: float | Scalar = 1.0, slope_minus: float | Scalar = 0.0):
+        """**Arguments:**
+
+        - `slope_plus`, `slope_minus`: the slopes s₊ and s₋.
+        """
+        way_out = "A ReLU has the slopes 1 and 0."
+        accepted = "a finite real number"
+        self.slope_plus = parameter("slope_plus", slope_plus, accepted, way_out)
+        self.slope_minus = parameter("slope_minus", slope_minus, accepted, way_out)
+
+    def __call__(self, x: Array) -> Array:
+        """`φ(x)`."""
+        return self.slope_plus * jnp.maximum(x, 0) + self.slope_minus * jnp.minimum(x, 0)
+
+    def covariance(self, v_aa, v_bb, v_ab):
+        """`√(V^{aa}V^{bb}) (½(s₊²+s₋²) ρ + (s₊−s₋)²/2π (√(1−ρ²) − ρ arccos ρ))`."""
+        scale = jnp.sqrt(v_aa * v_bb)
+        bend = (self.slope_plus - self.slope_minus) ** 2 / (2 * jnp.pi)
+        u = jnp.where(v_ab == scale, 0.0, 1 - v_ab / scale)
+        mean_square = (self.slope_plus**2 + self.slope_minus**2) / 2
+        return mean_square * v_ab + bend * nu(u) * scale
+
+
+def _covariance(fn: Callable, v_aa: Array, v_bb: Array, v_ab: Array) -> Array:
+    """`E[φ(x^a) φ(x^b)]`, elementwise over pairs."""
+    if isinstance(fn, LeakyReLU):
+        return fn.covariance(v_aa, v_bb, v_ab)
+    if fn is jax.scipy.special.erf:
+        norms = jnp.sqrt((1 + 2 * v_aa) * (1 + 2 * v_bb))
+        return 2 / jnp.pi * jnp.arcsin(2 * v_ab / norms)
+    nodes, weights = np.polynomial.hermite_e.hermegauss(_NODES)
+    nodes = jnp.asarray(nodes, v_ab.dtype)
+    weights = jnp.asarray(weights / weights.sum(), v_ab.dtype)
+
+    def pair(v_aa, v_bb, v_ab):
+        root = jnp.sqrt(v_aa)
+        # the part of x^b that x^a does not determine
+        rest = jnp.sqrt(jnp.maximum(v_bb - v_ab**2 / v_aa, 0.0))
+        first = fn(root * nodes)
+        second = fn((v_ab / root) * nodes[:, None] + rest * nodes[None, :])
+        return (weights * first) @ (second @ weights)
+
+    return jnp.vectorize(pair)(v_aa, v_bb, v_ab)
+
+
+class KernelODE(AbstractLimit):
+    """`dV = b(V) dt`: the limit of networks whose fluctuations vanish.
+
+    - Residual networks `z_{l+1} = z_l + d^{-1/2} √(c/n) W_l φ(z_l)` of depth d, with
+      `t = l/d`: `KernelODE(BranchCovariance(fn, c))`, whichever of n and d grows first.
+    - Shaping of exponent `p < ½`, or depth much less than width, with `t = l n^{-2p}`:
+      `KernelODE(ActivationDrift(activation))`.
+
+    Source: "Commutative Width and Depth Scaling in Deep Neural Networks" (Hayou, Yang
+    2023), and Li, Nica (2023).
+    """
+
+    drift: AbstractDrift
+    depth: int | None = eqx.field(static=True)
+
+    def __init__(self, drift: AbstractDrift, depth: int | None = None):
+        """**Arguments:**
+
+        - `drift`: `b`.
+        - `depth`: layers of its finite networks per unit of time; None is their width.
+        """
+        if not isinstance(drift, AbstractDrift):
+            raise TypeError(
+                f"`drift` must be a drift; got {found(drift)}. For example "
+                "`BranchCovariance(jnp.tanh)`."
+            )
+        self.drift = drift
+        way_out = "It is the number of layers of a finite network per unit of time."
+        self.depth = None if depth is None else count("depth", depth, way_out)
+
+    @property
+    def diffusion(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """None: Γ = 0."""
+        return CongruenceDiffusion(0.0)
+
+    def integrate(
+        self,
+        v0: Float[ArrayLike, "m m"],
+        t1: float,
+        *,
+        saveat: Float[ArrayLike, " k"] | None = None,
+        rtol: float = 1e-10,
+        atol: float = 1e-12,
+        args: Any = None,
+    ) -> Float[Array, "k m m"]:
+        """Solves the equation to a tolerance, by Diffrax's `Dopri8`.
+
+        **Arguments:**
+
+        - `v0`: covariance at time 0, `(m, m)`.
+        - `t1`: final time.
+        - `saveat`: increasing times in `[0, t1]`; None saves `t1` only.
+        - `rtol`, `atol`: relative and absolute tolerance of a step.
+        - `args`: passed to the drift.
+
+        **Returns:** V at the saved times, `(k, m, m)`.
+
+        **Raises:** `ValueError` or `TypeError` for input that has no meaning.
+        """
+        way_out = "`covsde.gram(x)` makes it from inputs."
+        accepted = "a covariance of shape (m, m)"
+        v0 = real_array("v0", v0, accepted, way_out)
+        if v0.ndim != 2 or v0.shape[0] != v0.shape[1]:
+            raise ValueError(f"`v0` must be {accepted}; got shape {v0.shape}. {way_out}")
+        if is_concrete(v0):
+            check_finite("v0", np.asarray(v0), way_out)
+        way_out, accepted = "It is l/d of the last layer.", "a positive finite time"
+        t1 = float(parameter("t1", t1, accepted, way_out, test=lambda x: x > 0))
+        times = jnp.asarray([t1] if saveat is None else saveat, v0.dtype)
+        solved = diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, v, args: self.drift(jnp.asarray(t), v, args)),
+            diffrax.Dopri8(),
+            t0=0.0,
+            t1=t1,
+            dt0=None,
+            y0=v0,
+            args=args,
+            saveat=diffrax.SaveAt(ts=times),
+            stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+            max_steps=100_000,
+        )
+        return jnp.asarray(solved.ys)
