@@ -7,6 +7,8 @@ import sys
 BENCHMARKS = {
     "weak_order": "weak errors and orders of the solvers, without Monte-Carlo noise",
     "positive_definite": "steps that lose positive definiteness, on hostile starts",
+    "one_step": "one layer of literal networks against drift and noise, every entry",
+    "explosion": "hitting probabilities under attention against the scale function",
     "networks": "the limit against literal networks as width grows",
     "speed": "CPU time per path and step against what a user would write first",
     "crossover": "packed against whole matrices, by the number of inputs",

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from typing import ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array
@@ -24,10 +25,15 @@ class NinomiyaNinomiya(AbstractFactorSolver):
     `L ← L chol(M Mᵀ)`. Half a drift flow stands before and after. Needs two Brownian
     increments a step, whose length only the drift's flow bounds.
 
+    Where `V` is about to explode no step is short enough. A path there takes less than a
+    step, so that `V` moves by at most `most` of itself: 1/8 for laws at a given time, less
+    for the probability to reach a level, which slowing keeps and a long step does not.
+
     Source: Ninomiya, Ninomiya (2009), "A new higher-order weak approximation scheme for
     stochastic differential equations and the Runge–Kutta method", Theorem 1.3.
     """
 
+    most: float = eqx.field(static=True, default=1 / 8)
     weak_order: ClassVar[int] = 2
     cells_per_step: ClassVar[int] = 2
 
@@ -43,7 +49,8 @@ class NinomiyaNinomiya(AbstractFactorSolver):
         z1 = jax.tree.map(lambda a, b: 0.5**0.5 * (a - b), first, second)
         z2 = jax.tree.map(lambda a, b, z: a + b - z, first, second, z1)
         h = t1 - t0
-        share = slowed(h * (drift.speed(factor) + noise.speed()))
+        speed = drift.speed(factor) + noise.speed()
+        share = slowed(h * speed, self.most)
         root = jnp.sqrt(share)
         return strang(
             drift,
@@ -57,14 +64,15 @@ class NinomiyaNinomiya(AbstractFactorSolver):
         )
 
 
-def slowed(speed: Array) -> Array:
+def slowed(speed: Array, most: float) -> Array:
     """The share of a step that a path takes whose `V` moves by `speed` in it.
 
-    1 where a step is short, up to the fourth order. Where it is too long for a `V` that is
-    about to explode, drift and noise are slowed alike: which levels are reached stays
-    nearly right, though not when. Beyond a speed of 1e6 the path has exploded.
+    All of it while that is less than `most`, up to the eighth order, and never more than
+    `most` of `V`. Drift and noise are slowed alike: which levels are reached is kept, and
+    not when. Beyond a speed of 1e6 the path has exploded.
     """
-    return jnp.where(speed < 1e6, (1 + (4 * speed) ** 4) ** -0.25, jnp.nan)
+    share = (1 + (speed / most) ** 8) ** -0.125
+    return jnp.where(speed < 1e6, share, jnp.nan)
 
 
 def scaled(increment, number: Array):
