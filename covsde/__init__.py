@@ -7,6 +7,7 @@ At initialisation a deep network's outputs are Gaussian given a random covarianc
 from . import activations, matrices, observables, oracles, solvers
 from .activations import AbstractActivation, Identity, ShapedReLU, ShapedSmooth
 from .brownian import BrownianGrid
+from .describe import describe
 from .diffusions import AbstractDiffusion, CongruenceDiffusion
 from .drifts import AbstractDrift, ActivationDrift
 from .inputs import gram
@@ -73,6 +74,7 @@ __all__ = [
     "activations",
     "default_solver",
     "default_step",
+    "describe",
     "gram",
     "matrices",
     "observables",

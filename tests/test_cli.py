@@ -21,6 +21,9 @@ from covsde.cli import _inputs, _validate, app
 ROOT = Path(__file__).parent.parent
 X = np.array([[1.0, 0.2, 0.0], [0.3, 1.0, -0.4]])
 SMALL = ["--paths", "200", "--t1", "0.5"]
+RESNET, ATTENTION, TRANSFORMER = (
+    ("--architecture", name) for name in ("resnet", "attention", "transformer")
+)
 
 
 @pytest.fixture
@@ -66,13 +69,15 @@ def test_help_teaches():
     assert result.exit_code == 0
     text = plain(result)
     assert text.count("covsde validate") >= 2 and "covsde solve" in text
+    assert "covsde describe" in text
     assert "depth/width" in text
 
 
 @pytest.mark.parametrize("command", ["validate", "solve"])
 def test_the_help_of_a_command_names_choices_and_defaults(command):
     text = plain(run(command, "--help"))
-    assert "softplus" in text and "geodesic" in text
+    assert "softplus" in text and "geodesic" in text and "ninomiya" in text
+    assert "mlp, resnet, attention, transformer" in text and "(default: 0.5)" in text
     assert "default: 0.5" in text and "(default: 7)" in text
 
 
@@ -114,6 +119,73 @@ def test_validate_writes_and_prints_everything(inputs):
     xarray = pytest.importorskip("xarray")
     with xarray.open_dataset(out / "linear" / "limit.nc", engine="h5netcdf") as data:
         assert data.v.dtype == np.float32
+
+
+def test_solve_knows_other_architectures(inputs):
+    pytest.importorskip("h5netcdf")
+    out = inputs / "v.nc"
+    small = ["--inputs", inputs / "x.csv", "--paths", 20, "--t1", 0.1, "--out", out]
+    result = run("solve", *small, *TRANSFORMER, "--hidden-ratio", 4, "--gamma", 0.25)
+    assert result.exit_code == 0, result.output
+    assert "ShapedFeedForward(ShapedReLU(c_plus=0, c_minus=-1), gamma=0.25" in result.output
+    assert "hidden_ratio=4)) at t = 0.1" in result.output
+    assert "transformer-relu may explode; paths stop at tr V/m > 8." in plain(result)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "folder", "solver"),
+    [
+        (
+            ["attention", "--tau0", "2", "--output-projection"],
+            "attention",
+            "NinomiyaNinomiya",
+        ),
+        (["resnet", "--activation", "linear"], "resnet-linear", "GeodesicStrang"),
+    ],
+    ids=["attention", "resnet"],
+)
+def test_validate_has_a_folder_for_each_table(arguments, folder, solver, inputs):
+    for module in ("h5netcdf", "matplotlib"):
+        pytest.importorskip(module)
+    out = inputs / "out"
+    small = ["--inputs", inputs / "x.npy", "--paths", 50, "--t1", 0.25, "--out", out]
+    sizes = ["--networks", 40, "--widths", "8"]
+    result = run("validate", *small, *sizes, "--architecture", *arguments)
+    assert result.exit_code == 0, result.output
+    assert [path.name for path in out.iterdir()] == [folder]
+    assert result.output.count("KS distance, n =") == 1 and solver in result.output
+    explosive = "attention may explode; paths stop at tr V/m > 8." in plain(result)
+    assert explosive == (folder == "attention")
+
+
+def test_describe_prints_the_library_s_description():
+    limit = covsde.ShapedTransformer(
+        covsde.ShapedSmooth(jnp.tanh, a=2.0), 0.4, 1.5, heads=3, hidden_ratio=4.0
+    )
+    ours = covsde.describe(limit)
+    options = ["--activation", "tanh", "--a", "2", "--gamma", "0.4", "--tau0", "1.5"]
+    command = ["describe", "transformer", *options, "--heads", "3", "--hidden-ratio", "4"]
+    assert run(*command).output == f"{ours}\n"
+    assert run(*command, "--latex").output == f"{ours.latex}\n"
+    assert run(*command, "--bibtex").output == f"{ours.bibtex}\n"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "limit"),
+    [
+        ([], covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0))),
+        (["mlp", "--activation", "linear"], covsde.ShapedMLP(covsde.Identity())),
+        (["resnet"], covsde.ShapedResNet(covsde.ShapedReLU(0.0, -1.0), 0.5)),
+        (["attention"], covsde.ShapedAttention(0.5, 1.0)),
+        (
+            ["attention", "--output-projection", "--heads", "2"],
+            covsde.ShapedAttention(0.5, 1.0, 2, output_projection=True),
+        ),
+    ],
+    ids=lambda x: " ".join(x) if isinstance(x, list) else "",
+)
+def test_the_options_make_the_limit(arguments, limit):
+    assert run("describe", *arguments).output == f"{covsde.describe(limit)}\n"
 
 
 def test_figure_times_are_layers_of_every_width():
@@ -219,6 +291,25 @@ BOTH = [
     (["--stop-above", "0"], "--stop-above", "positive"),
     (["--stop-above", "1e-6"], "--stop-above", "tr V0/m"),
     (["--no-such-option"], "--no-such-option", "No such option"),
+    (["--architecture", "lstm"], "--architecture", "transformer"),
+    (["--gamma", "0.5"], "--gamma", "resnet, attention, transformer only"),
+    (["--tau0", "2"], "--tau0", "got --architecture mlp"),
+    ([*RESNET, "--heads", "2"], "--heads", "attention, transformer only"),
+    ([*RESNET, "--output-projection"], "--output-projection", "got --architecture resnet"),
+    ([*ATTENTION, "--hidden-ratio", "2"], "--hidden-ratio", "transformer only"),
+    ([*ATTENTION, "--activation", "relu"], "--activation", "mlp, resnet, transformer"),
+    ([*ATTENTION, "--c-plus", "0"], "--c-plus", "got --architecture attention"),
+    ([*RESNET, "--activation", "relu", "--a", "2"], "--a", "smooth"),
+    ([*RESNET, "--gamma", "1.5"], "--gamma", "in (0, 1]"),
+    ([*RESNET, "--gamma", "nan"], "--gamma", "in (0, 1]"),
+    ([*ATTENTION, "--tau0", "0"], "--tau0", "positive"),
+    ([*ATTENTION, "--heads", "0"], "--heads", "at least 1"),
+    ([*TRANSFORMER, "--hidden-ratio", "-1"], "--hidden-ratio", "positive"),
+    ([*ATTENTION, "--solver", "geodesic"], "--solver", "ninomiya or projected"),
+    ([*TRANSFORMER, "--solver", "wishart", "--dt0", "0.01"], "--solver", "got wishart"),
+    ([*ATTENTION, "--tau0", "1e-4"], "--tau0", "lower --gamma"),
+    ([*TRANSFORMER, "--tau0", "1e-4"], "--tau0", "Raise it"),
+    ([*TRANSFORMER, "--activation", "sin", "--a", "1e-5"], "--activation", "a larger --a"),
 ]
 VALIDATE = [
     (["--widths", "64,x"], "--widths", "integers"),
@@ -229,6 +320,12 @@ VALIDATE = [
     (["--networks", "0"], "--networks", "at least 2"),
     (["--networks", "10000000000"], "--networks", "GB"),
     (["--method", "exact"], "--method", "gram"),
+    ([*RESNET, "--widths", "1,8", "--t1", "1"], "--widths", "number of inputs, 2"),
+    (
+        [*ATTENTION, "--output-projection", "--heads", "3", "--widths", "8"],
+        "--widths",
+        "multiple of the 3 heads",
+    ),
     (["--out", "{}/file"], "--out", "cannot write"),
     (["--out", "{}/file/below"], "--out", "cannot write"),
     (["--out", "/proc/nothing"], "--out", "cannot write"),
@@ -242,6 +339,13 @@ SOLVE = [
 CASES = [
     *(("solve", *case) for case in BOTH + SOLVE),
     *(("validate", *case) for case in BOTH[:3] + VALIDATE),
+]
+DESCRIBE = [
+    (["lstm"], "ARCHITECTURE", "transformer"),
+    (["mlp", "--gamma", "0.5"], "--gamma", "resnet, attention, transformer only"),
+    (["attention", "--activation", "tanh"], "--activation", "got --architecture attention"),
+    (["resnet", "--gamma", "2"], "--gamma", "in (0, 1]"),
+    (["mlp", "--latex", "--bibtex"], "--bibtex", "Choose one"),
 ]
 
 
@@ -257,6 +361,13 @@ def test_bad_input_is_refused_in_words(command, arguments, option, message, inpu
     assert result.exit_code == 2, (result.output, result.exception)
     assert "Traceback" not in text
     assert option in text and message in text
+
+
+@pytest.mark.parametrize(("arguments", "option", "message"), DESCRIBE)
+def test_what_cannot_be_described_is_refused_in_words(arguments, option, message):
+    result = run("describe", *arguments)
+    assert result.exit_code == 2, (result.output, result.exception)
+    assert option in plain(result) and message in plain(result)
 
 
 def test_an_unwritable_result_is_told_in_words(inputs, monkeypatch):

@@ -1,6 +1,7 @@
 """The documentation is true: its code runs, its commands parse, its pointers point."""
 
 import ast
+import inspect
 import re
 import shlex
 from pathlib import Path
@@ -119,7 +120,9 @@ def test_every_public_name_is_in_the_reference():
         if not hasattr(public, "__path__") and hasattr(public, "__module__"):
             assert any(entry.split(".")[-1] == name for entry in listed), name
     for module in (covsde.oracles, covsde.solvers, covsde.activations):
-        for name in set(module.__all__) - {"mlp"}:
+        for name in module.__all__:
+            if inspect.ismodule(getattr(module, name)):
+                continue
             assert any(entry.split(".")[-1] == name for entry in listed), name
 
 

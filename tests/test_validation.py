@@ -10,7 +10,8 @@ import scipy.stats
 
 import covsde
 from covsde import oracles
-from covsde.validation import _rows, _statistics, describe, measure, validate
+from covsde._names import full_name
+from covsde.validation import _rows, _statistics, measure, validate
 
 KEY = jax.random.key(20)
 V0 = jnp.array([[1.0, 0.3], [0.3, 1.2]])
@@ -245,7 +246,7 @@ def test_stopped_paths_are_counted_and_left_out():
 
 def test_limits_are_described_with_their_numbers():
     limit = covsde.ShapedMLP(covsde.ShapedSmooth(jnp.tanh, a=1.5))
-    assert describe(limit) == "ShapedMLP(ShapedSmooth(tanh, a=1.5, center=0))"
+    assert full_name(limit) == "ShapedMLP(ShapedSmooth(tanh, a=1.5, center=0))"
 
 
 @pytest.mark.parametrize(

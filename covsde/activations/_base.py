@@ -10,8 +10,11 @@ import numpy as np
 from jaxtyping import Array, Float, Scalar
 
 from .._checks import count
+from .._names import full_name
+from ..equations import Equation, Symbol
 from ..flows import positive_definite_flow
 from ..matrices import Lower
+from ..references import NEURAL_COVARIANCE_SDE
 
 _QUADRATURE_NODES = 128
 
@@ -66,6 +69,12 @@ class AbstractActivation(eqx.Module):
         return jnp.nan
 
     @property
+    def equation(self) -> Equation:
+        """The drift in LaTeX, for [`covsde.describe`][]; by default it is only named."""
+        meaning = f"drift of {full_name(self)}, of which no equation is given"
+        return Equation(type(self).__name__, (), (Symbol("b", meaning),))
+
+    @property
     def can_explode(self) -> bool:
         """Whether the norm of `V` can become infinite in finite time."""
         with jax.ensure_compile_time_eval():
@@ -107,3 +116,11 @@ class Identity(AbstractActivation):
     def stability_index(self):
         """κ = 0."""
         return 0.0
+
+    @property
+    def equation(self):
+        """`b = 0`, in LaTeX."""
+        drift = Symbol("b", "drift: none without an activation", "b^{ab} = 0")
+        return Equation(
+            "Identity", (), (drift,), (NEURAL_COVARIANCE_SDE.at("Theorem 3.2"),)
+        )

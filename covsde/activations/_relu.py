@@ -8,6 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
 
 from .._checks import count, parameter
+from ..equations import Equation, Symbol
 from ..flows import where_leaving_span
 from ..matrices import (
     Lower,
@@ -19,6 +20,7 @@ from ..matrices import (
     semidefinite_cholesky,
     whiten_within,
 )
+from ..references import NEURAL_COVARIANCE_SDE
 from ._base import AbstractActivation
 
 # (√(1−ρ²) − ρ arccos ρ) / (2s)^{3/2} on s = 1 − ρ ∈ [0, 1], to 4e-16 relative: Chebyshev
@@ -136,6 +138,28 @@ class ShapedReLU(AbstractActivation):
     def stability_index(self):
         """κ = 0: each `V^{aa}` is a geometric Brownian motion."""
         return 0.0
+
+    @property
+    def equation(self):
+        """The drift in LaTeX."""
+        drift = (
+            r"b^{ab} = \frac{(c_+ - c_-)^2}{2 \pi} \left(\sqrt{1 - \rho^2} - \rho"
+            r" \arccos \rho\right) \sqrt{V^{aa} V^{bb}}"
+        )
+        rho = r"\rho = \frac{V^{ab}}{\sqrt{V^{aa} V^{bb}}}"
+        return Equation(
+            "ShapedReLU",
+            (),
+            (
+                Symbol("b", "drift of the shaped ReLU", drift),
+                Symbol(r"\rho", "correlation of the inputs a and b", rho, shared=True),
+                Symbol("c_+", "shaping of the slope 1 + c₊/√n", "", self.c_plus, "c_plus"),
+                Symbol(
+                    "c_-", "shaping of the slope 1 + c₋/√n", "", self.c_minus, "c_minus"
+                ),
+            ),
+            (NEURAL_COVARIANCE_SDE.at("Definition 3.1, Theorem 3.2"),),
+        )
 
     def flow(self, factor, h):
         """Two-stage strong-stability-preserving Runge–Kutta in whitened coordinates.

@@ -11,6 +11,7 @@ from jax.experimental.jet import jet
 from jaxtyping import Array, Scalar
 
 from .._checks import count, is_concrete, parameter
+from ..equations import Equation, Symbol
 from ..flows import where_leaving_span
 from ..matrices import (
     Lower,
@@ -21,6 +22,7 @@ from ..matrices import (
     semidefinite_cholesky,
     whiten_fourth_moment,
 )
+from ..references import NEURAL_COVARIANCE_SDE
 from ._base import AbstractActivation
 
 
@@ -108,6 +110,30 @@ class ShapedSmooth(AbstractActivation):
         """`3A + 2|B|`."""
         a, b = self.coefficients
         return 3 * a + 2 * jnp.abs(b)
+
+    @property
+    def equation(self):
+        """The drift in LaTeX."""
+        drift = (
+            r"b^{ab} = A \left(V^{aa} V^{bb} + V^{ab} (2 V^{ab} - 3)\right)"
+            r" + B V^{ab} (V^{aa} + V^{bb} - 2)"
+        )
+        bend = r"A = \frac{1}{4 a^2} \left(\frac{\varphi''(x_0)}{\varphi'(x_0)}\right)^2"
+        third = r"B = \frac{\varphi'''(x_0)}{2 a^2 \varphi'(x_0)}"
+        first, second = self.coefficients
+        return Equation(
+            "ShapedSmooth",
+            (),
+            (
+                Symbol("b", "drift of the shaped activation", drift),
+                Symbol("A", "what the second derivative adds", bend, first),
+                Symbol("B", "what the third derivative adds", third, second),
+                Symbol(r"\varphi", "activation", "", self.fn, "fn"),
+                Symbol("a", "shaping: φ is used at the scale 1/(a√n)", "", self.a, "a"),
+                Symbol("x_0", "point about which φ is used", "", self.center, "center"),
+            ),
+            (NEURAL_COVARIANCE_SDE.at("Definition 3.6, Theorem 3.9"),),
+        )
 
     def drift(self, v_aa, v_bb, v_ab):
         """`A (V^{aa}V^{bb} + V^{ab}(2V^{ab} − 3)) + B V^{ab}(V^{aa} + V^{bb} − 2)`."""

@@ -1,4 +1,4 @@
-"""The command line: `covsde validate` and `covsde solve`."""
+"""The command line: `covsde validate`, `covsde solve` and `covsde describe`."""
 
 import sys
 

@@ -6,6 +6,8 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from ._describe import HELP as DESCRIBE
+from ._describe import describe
 from ._solve import HELP as SOLVE
 from ._solve import solve
 from ._validate import HELP as VALIDATE
@@ -30,6 +32,10 @@ HELP = "\n\n".join(
         "  Your own inputs, one a row, with another activation.",
         "[cyan]covsde solve --digits 4 --t1 1 --save-times 11 --out v.nc[/cyan]\n"
         "  Covariance paths of the limit alone, into a netCDF file.",
+        "[cyan]covsde validate --architecture transformer --gamma 0.4 --digits 3[/cyan]\n"
+        "  Transformer blocks: attention and a feed-forward layer.",
+        "[cyan]covsde describe attention --tau0 2[/cyan]\n"
+        "  The equation, what its letters mean, and the papers; --latex, --bibtex.",
     )
 )
 
@@ -43,6 +49,7 @@ app = typer.Typer(
 )
 app.command(help=VALIDATE)(validate)
 app.command(help=SOLVE)(solve)
+app.command(help=DESCRIBE)(describe)
 
 
 def _show_version(wanted: bool) -> None:

@@ -11,9 +11,17 @@ import typer
 from jaxtyping import Array
 
 from .. import activations, solvers
-from ..limits import ShapedMLP
-from ..solve import default_step
-from ..validation import describe
+from .._names import full_name
+from ..activations import AbstractActivation
+from ..limits import (
+    AbstractLimit,
+    ShapedAttention,
+    ShapedFeedForward,
+    ShapedMLP,
+    ShapedResNet,
+    ShapedTransformer,
+)
+from ..solve import default_solver, default_step
 from ._errors import at_least, number, refuse
 
 _MOST_STEPS = 100_000
@@ -42,6 +50,7 @@ class Solver(StrEnum):
     wishart = "wishart"
     factor = "factor"
     projected = "projected"
+    ninomiya = "ninomiya"
 
 
 class Method(StrEnum):
@@ -74,10 +83,12 @@ _SOLVERS = {
     Solver.wishart: solvers.WishartEuler,
     Solver.factor: solvers.FactorEuler,
     Solver.projected: solvers.ProjectedEuler,
+    Solver.ninomiya: solvers.NinomiyaNinomiya,
 }
 
 
-def _real(text: str) -> float:
+def real(text: str) -> float:
+    """A number typed by a person."""
     try:
         return float(text)
     except ValueError as error:
@@ -112,11 +123,20 @@ DigitsOption = Annotated[
         show_default=False,
     ),
 ]
+ActivationOption = Annotated[
+    Activation | None,
+    typer.Option(
+        "--activation",
+        metavar="NAME",
+        help=f"{ACTIVATIONS}. (default: relu)",
+        rich_help_panel=_WHAT,
+    ),
+]
 CPlusOption = Annotated[
     float | None,
     typer.Option(
         "--c-plus",
-        parser=_real,
+        parser=real,
         metavar="X",
         help="relu: its positive slope is 1 + c₊/√n. (default: 0)",
         rich_help_panel=_WHAT,
@@ -126,7 +146,7 @@ CMinusOption = Annotated[
     float | None,
     typer.Option(
         "--c-minus",
-        parser=_real,
+        parser=real,
         metavar="X",
         help="relu: its negative slope is 1 + c₋/√n. (default: -1)",
         rich_help_panel=_WHAT,
@@ -136,7 +156,7 @@ AOption = Annotated[
     float | None,
     typer.Option(
         "--a",
-        parser=_real,
+        parser=real,
         metavar="X",
         help="Smooth activations: the shaping a > 0, φ(x/(a√n)); larger is nearer to "
         "linear. (default: 1)",
@@ -147,7 +167,7 @@ CenterOption = Annotated[
     float | None,
     typer.Option(
         "--center",
-        parser=_real,
+        parser=real,
         metavar="X",
         help="Smooth activations: the point about which φ is used. (default: 0)",
         rich_help_panel=_WHAT,
@@ -157,7 +177,7 @@ T1Option = Annotated[
     float,
     typer.Option(
         "--t1",
-        parser=_real,
+        parser=real,
         metavar="X",
         help="Final time: depth/width.",
         rich_help_panel=_WHAT,
@@ -174,11 +194,12 @@ PathsOption = Annotated[
     ),
 ]
 SolverOption = Annotated[
-    Solver,
+    Solver | None,
     typer.Option(
         "--solver",
         metavar="NAME",
-        help=f"Scheme for the limit: {', '.join(Solver)}.",
+        help=f"Scheme for the limit: {', '.join(Solver)}. (default: geodesic, or ninomiya "
+        "with attention)",
         rich_help_panel=_HOW,
     ),
 ]
@@ -186,7 +207,7 @@ Dt0Option = Annotated[
     float | None,
     typer.Option(
         "--dt0",
-        parser=_real,
+        parser=real,
         metavar="X",
         help="Longest step of the solver, in depth/width. (default: from the solver)",
         rich_help_panel=_HOW,
@@ -196,7 +217,7 @@ StopAboveOption = Annotated[
     float | None,
     typer.Option(
         "--stop-above",
-        parser=_real,
+        parser=real,
         metavar="X",
         help="Stop a path once tr V/m exceeds this level. (default: never, or "
         "8 × max(1, tr V₀/m) where the limit may explode)",
@@ -230,6 +251,16 @@ class Shaping(NamedTuple):
     a: float | None
     center: float | None
 
+    @property
+    def options(self) -> dict[str, float | None]:
+        """All of them, by name."""
+        return {
+            "--c-plus": self.c_plus,
+            "--c-minus": self.c_minus,
+            "--a": self.a,
+            "--center": self.center,
+        }
+
     def check(self, names: list[Activation]) -> None:
         """Refuses a number that means nothing, or has no activation to act on."""
         relu = {"--c-plus": self.c_plus, "--c-minus": self.c_minus}
@@ -248,25 +279,36 @@ class Shaping(NamedTuple):
                     )
         number("--a", self.a, "It is the shaping constant; 1 is usual.")
         for option in ("--c-plus", "--c-minus", "--center"):
-            value = {**relu, **smooth}[option]
-            number(option, value, "0 is the usual value.", positive=False)
+            number(option, self.options[option], "0 is the usual value.", positive=False)
 
-    def limit(self, name: Activation) -> ShapedMLP:
-        """The limit of the network with this activation."""
+    def activation(self, name: Activation) -> AbstractActivation:
+        """The shaped activation of this name."""
         if name is Activation.linear:
-            return ShapedMLP(activations.Identity())
+            return activations.Identity()
         if name is Activation.relu:
             c_plus = 0.0 if self.c_plus is None else self.c_plus
             c_minus = -1.0 if self.c_minus is None else self.c_minus
-            return ShapedMLP(activations.ShapedReLU(c_plus, c_minus))
+            return activations.ShapedReLU(c_plus, c_minus)
         a = 1.0 if self.a is None else self.a
         center = 0.0 if self.center is None else self.center
-        return ShapedMLP(activations.ShapedSmooth(_FUNCTIONS[name], a=a, center=center))
+        return activations.ShapedSmooth(_FUNCTIONS[name], a=a, center=center)
 
 
-def make_solver(name: Solver):
-    """The solver of a name."""
-    return _SOLVERS[name]()
+def make_solver(name: Solver | None, limit: AbstractLimit, m: int):
+    """The solver of a name, or that of the limit; refuses one that cannot solve it."""
+    if name is None:
+        return default_solver(limit)
+    solver = _SOLVERS[name]()
+    try:
+        solver.max_step(limit, m)
+    except TypeError as error:
+        able = (Solver.ninomiya, Solver.projected)
+        raise refuse(
+            "--solver",
+            f"must be {' or '.join(able)} for the noise of attention; got {name.value}. "
+            "Leave it out to have one chosen.",
+        ) from error
+    return solver
 
 
 def check_simulation(
@@ -281,7 +323,7 @@ def check_simulation(
         raise refuse("--seed", f"must be an integer from 0 to 2^63 − 1; got {seed}. Try 0.")
 
 
-def check_steps(limit: ShapedMLP, solver, m: int, t1: float, dt0: float | None) -> None:
+def check_steps(limit: AbstractLimit, solver, m: int, t1: float, dt0: float | None) -> None:
     """Refuses a simulation of so many steps that it would never end."""
     step = default_step(solver, limit, m) if dt0 is None else dt0
     if t1 <= step * _MOST_STEPS:
@@ -298,12 +340,29 @@ def check_steps(limit: ShapedMLP, solver, m: int, t1: float, dt0: float | None) 
             f"must take at most {_MOST_STEPS} steps; got {t1:g}, with steps of {step:.2g}. "
             "Give a shorter time, or set --dt0.",
         )
+    takes = f"that --t1 {t1:g} takes {t1 / step:.2g} steps"
+    part = _strongest(limit, m)
+    if isinstance(part, ShapedAttention):
+        raise refuse(
+            "--tau0",
+            f"makes attention so strong {takes}; got {float(part.tau0):g}. Raise it, lower "
+            "--gamma, or set --dt0.",
+        )
     raise refuse(
         "--activation",
-        f"{describe(limit.activation)} has so strong a drift that --t1 {t1:g} takes "
-        f"{t1 / step:.2g} steps. Weaken its shaping (a larger --a, another --center, "
-        "--c-plus nearer to --c-minus), or set --dt0.",
+        f"{full_name(part.activation)} has so strong a drift {takes}. Weaken its shaping "
+        "(a larger --a, another --center, --c-plus nearer to --c-minus), or set --dt0.",
     )
+
+
+def _strongest(
+    limit, m: int
+) -> ShapedMLP | ShapedResNet | ShapedAttention | ShapedFeedForward:
+    """The sub-layer that asks for the shortest steps."""
+    if not isinstance(limit, ShapedTransformer):
+        return limit
+    parts = (limit.attention, limit.feed_forward)
+    return min(parts, key=lambda part: default_step(solvers.NinomiyaNinomiya(), part, m))
 
 
 def check_memory(option: str, count: int, times: int, v0: Array) -> None:
@@ -335,7 +394,7 @@ def parse_widths(text: str) -> tuple[int, ...]:
     return tuple(sorted(widths))
 
 
-def stop_level(limit: ShapedMLP, v0, stop_above: float | None) -> float | None:
+def stop_level(limit: AbstractLimit, v0, stop_above: float | None) -> float | None:
     """The level at which to stop: one is chosen where the limit may explode."""
     if stop_above is not None or not limit.drift.can_explode:
         return stop_above

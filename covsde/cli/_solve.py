@@ -11,13 +11,16 @@ import typer
 
 from .. import inputs as _library_inputs
 from .. import solve as _simulate
+from .._names import full_name
 from ..plotting import typical_pairs
 from ..solution import Solution
-from ..validation import describe, measure
+from ..validation import measure
+from . import _network as net
 from . import _options as opt
 from ._errors import at_least, in_words_of_the_command_line, refuse, writing
 from ._inputs import read_inputs
-from ._options import Activation, Solver
+from ._network import Architecture, Network
+from ._options import Activation, Shaping
 
 _LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -33,22 +36,20 @@ HELP = "\n\n".join(
 def solve(
     inputs: opt.InputsOption = None,
     digits: opt.DigitsOption = None,
-    activation: Annotated[
-        Activation,
-        typer.Option(
-            "--activation",
-            metavar="NAME",
-            help=f"{opt.ACTIVATIONS}.",
-            rich_help_panel=opt.PANEL_WHAT,
-        ),
-    ] = Activation.relu,
+    architecture: net.ArchitectureOption = Architecture.mlp,
+    activation: opt.ActivationOption = None,
     c_plus: opt.CPlusOption = None,
     c_minus: opt.CMinusOption = None,
     a: opt.AOption = None,
     center: opt.CenterOption = None,
+    gamma: net.GammaOption = None,
+    tau0: net.Tau0Option = None,
+    heads: net.HeadsOption = None,
+    output_projection: net.OutputProjectionOption = False,
+    hidden_ratio: net.HiddenRatioOption = None,
     t1: opt.T1Option = 0.5,
     paths: opt.PathsOption = 10_000,
-    solver: opt.SolverOption = Solver.geodesic,
+    solver: opt.SolverOption = None,
     dt0: opt.Dt0Option = None,
     stop_above: opt.StopAboveOption = None,
     seed: opt.SeedOption = 0,
@@ -71,8 +72,12 @@ def solve(
     ] = Path("out/solution.nc"),
 ) -> None:
     """The command; `HELP` tells what it does."""
-    shaping = opt.Shaping(c_plus, c_minus, a, center)
-    shaping.check([activation])
+    shaping = Shaping(c_plus, c_minus, a, center)
+    network = Network(
+        architecture, shaping, gamma, tau0, heads, output_projection, hidden_ratio
+    )
+    given = [] if activation is None else [activation]
+    (name,) = network.activations(given, [Activation.relu])
     opt.check_simulation(t1, paths, dt0, stop_above, seed)
     at_least(
         "--save-times", save_times, 1, "It is how many times to save; 1 saves t1 only."
@@ -92,8 +97,9 @@ def solve(
         v0 = _library_inputs.gram(jnp.asarray(data.x)).astype(
             np.float32 if float32 else np.float64
         )
-        limit = shaping.limit(activation)
-        opt.check_steps(limit, opt.make_solver(solver), len(v0), t1, dt0)
+        limit = network.limit(name)
+        scheme = opt.make_solver(solver, limit, len(v0))
+        opt.check_steps(limit, scheme, len(v0), t1, dt0)
         opt.check_memory("--paths", paths, save_times, v0)
         level = opt.stop_level(limit, v0, stop_above)
         solution = _simulate(
@@ -103,14 +109,14 @@ def solve(
             key=jax.random.key(seed),
             num_paths=paths,
             dt0=dt0,
-            solver=opt.make_solver(solver),
+            solver=scheme,
             saveat=jnp.linspace(0, t1, save_times) if save_times > 1 else None,
             stop_above=level,
         )
         solution.vs.block_until_ready()
     if level is not None and stop_above is None:
         typer.echo(
-            f"Note: {activation.value} may explode; paths stop at tr V/m > {level:g}."
+            f"Note: {network.label(name)} may explode; paths stop at tr V/m > {level:g}."
         )
     with in_words_of_the_command_line(), writing(out):
         solution.save(out)
@@ -127,7 +133,7 @@ def summary(solution: Solution, v0: np.ndarray) -> str:
     stopped = np.isfinite(np.asarray(solution.stopped_at))
     final = np.asarray(solution.vs[:, -1])[~stopped]
     lines = [
-        f"{describe(solution.limit)} at t = {float(solution.ts[-1]):g} (depth/width)",
+        f"{full_name(solution.limit)} at t = {float(solution.ts[-1]):g} (depth/width)",
         f"stopped: {stopped.sum()} of {stopped.size} paths ({stopped.mean():.2%})",
     ]
     if not len(final):

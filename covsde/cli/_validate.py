@@ -14,10 +14,12 @@ import typer
 from .. import inputs as _library_inputs
 from ..validation import Report
 from ..validation import validate as compare
+from . import _network as net
 from . import _options as opt
 from ._errors import at_least, in_words_of_the_command_line, refuse, writing
 from ._inputs import read_inputs
-from ._options import Activation, Method, Solver
+from ._network import Architecture, Network
+from ._options import Activation, Method, Shaping
 
 HELP = "\n\n".join(
     (
@@ -26,7 +28,7 @@ HELP = "\n\n".join(
         "of the norms log V, the correlations ρ, and log det V. Without options it is the "
         "main study, on handwritten digits.",
         "Each activation gets a table here, and a folder with figures (.png), the whole "
-        "table (.txt, .nc) and all paths (.nc).",
+        "table (.txt, .nc) and all paths (.nc). Attention has no activation: one table.",
     )
 )
 
@@ -34,6 +36,7 @@ HELP = "\n\n".join(
 def validate(
     inputs: opt.InputsOption = None,
     digits: opt.DigitsOption = None,
+    architecture: net.ArchitectureOption = Architecture.mlp,
     activation: Annotated[
         list[Activation] | None,
         typer.Option(
@@ -48,6 +51,11 @@ def validate(
     c_minus: opt.CMinusOption = None,
     a: opt.AOption = None,
     center: opt.CenterOption = None,
+    gamma: net.GammaOption = None,
+    tau0: net.Tau0Option = None,
+    heads: net.HeadsOption = None,
+    output_projection: net.OutputProjectionOption = False,
+    hidden_ratio: net.HiddenRatioOption = None,
     t1: opt.T1Option = 0.5,
     widths: Annotated[
         str,
@@ -78,7 +86,7 @@ def validate(
             rich_help_panel=opt.PANEL_HOW,
         ),
     ] = Method.gram,
-    solver: opt.SolverOption = Solver.geodesic,
+    solver: opt.SolverOption = None,
     dt0: opt.Dt0Option = None,
     stop_above: opt.StopAboveOption = None,
     seed: opt.SeedOption = 0,
@@ -88,15 +96,18 @@ def validate(
         typer.Option(
             "--out",
             metavar="FOLDER",
-            help="Folder for figures and data, one folder in it for each activation.",
+            help="Folder for figures and data, with a folder for each table: tanh for an "
+            "mlp, resnet-tanh, attention.",
             rich_help_panel=opt.PANEL_WHERE,
         ),
     ] = Path("out"),
 ) -> None:
     """The command; `HELP` tells what it does."""
-    names = list(dict.fromkeys(activation or [Activation.relu, Activation.tanh]))
-    shaping = opt.Shaping(c_plus, c_minus, a, center)
-    shaping.check(names)
+    shaping = Shaping(c_plus, c_minus, a, center)
+    network = Network(
+        architecture, shaping, gamma, tau0, heads, output_projection, hidden_ratio
+    )
+    names = network.activations(activation or [], [Activation.relu, Activation.tanh])
     opt.check_simulation(t1, paths, dt0, stop_above, seed)
     at_least("--networks", networks, 2, "It is how many networks of each width to sample.")
     several = opt.parse_widths(widths)
@@ -116,16 +127,18 @@ def validate(
         v0 = _library_inputs.gram(jnp.asarray(data.x)).astype(
             np.float32 if float32 else np.float64
         )
-        limits = {name: shaping.limit(name) for name in names}
+        limits = {network.label(name): network.limit(name) for name in names}
         for limit in limits.values():
-            opt.check_steps(limit, opt.make_solver(solver), len(v0), t1, dt0)
+            scheme = opt.make_solver(solver, limit, len(v0))
+            opt.check_steps(limit, scheme, len(v0), t1, dt0)
+    network.check_width(several[0], len(v0))
     times = jnp.asarray(figure_times(t1, several[0]))
     opt.check_memory("--paths", paths, times.size, v0)
     opt.check_memory("--networks", networks * len(several), times.size, v0)
     typer.echo(data.words)
-    for name, limit in limits.items():
+    for label, limit in limits.items():
         level = opt.stop_level(limit, v0, stop_above)
-        with in_words_of_the_command_line(), _bars(name.value) as progress:
+        with in_words_of_the_command_line(), _bars(label) as progress:
             report = compare(
                 limit,
                 v0,
@@ -136,15 +149,15 @@ def validate(
                 num_networks=networks,
                 method=method.value,
                 dt0=dt0,
-                solver=opt.make_solver(solver),
+                solver=opt.make_solver(solver, limit, len(v0)),
                 saveat=times,
                 stop_above=level,
                 progress=progress,
             )
         typer.echo(f"\n{report.table()}")
         if level is not None and stop_above is None:
-            typer.echo(f"Note: {name.value} may explode; paths stop at tr V/m > {level:g}.")
-        typer.echo(f"Figures and data: {_write(report, out / name.value)}")
+            typer.echo(f"Note: {label} may explode; paths stop at tr V/m > {level:g}.")
+        typer.echo(f"Figures and data: {_write(report, out / label)}")
     typer.echo(f"\nDone in {time.perf_counter() - began:.0f} s.")
 
 

@@ -3,8 +3,10 @@
 import diffrax
 import equinox as eqx
 
+from .._names import full_name
 from ..diffusions import AbstractDiffusion
 from ..drifts import AbstractDrift
+from ..equations import COVARIANCE, DRIFT_TERM, Equation, Symbol
 from ..terms import DriftTerm, NoiseTerm
 
 
@@ -13,6 +15,20 @@ class AbstractLimit(eqx.Module):
 
     drift: eqx.AbstractVar[AbstractDrift]
     diffusion: eqx.AbstractVar[AbstractDiffusion]
+
+    @property
+    def equations(self) -> tuple[Equation, ...]:
+        """The SDE in LaTeX, for [`covsde.describe`][]: one equation for each sub-layer.
+
+        By default drift and noise are only named.
+        """
+        unknown = "of which no equation is given"
+        symbols = (
+            Symbol("b", f"drift {full_name(self.drift)}, {unknown}"),
+            Symbol("N", f"noise of {full_name(self.diffusion)}, {unknown}"),
+            COVARIANCE,
+        )
+        return (Equation(type(self).__name__, (DRIFT_TERM, r"\mathrm{d}N"), symbols),)
 
     def terms(self, path: diffrax.AbstractPath) -> diffrax.MultiTerm:
         """The SDE as Diffrax terms, for a plain `diffrax.diffeqsolve`.

@@ -10,6 +10,15 @@ from jaxtyping import Array, Scalar
 from .._checks import count, found
 from ..diffusions import AbstractDiffusion, AbstractNoise, CongruenceDiffusion
 from ..drifts import AbstractDrift
+from ..equations import (
+    DRIFT_TERM,
+    INPUTS,
+    RESIDUAL_WEIGHT,
+    SYMBOLS,
+    WEIGHTS_TERM,
+    Equation,
+    Symbol,
+)
 from ..flows import where_leaving_span
 from ..matrices import (
     Lower,
@@ -22,6 +31,7 @@ from ..matrices import (
     solve_rows,
     triangularise,
 )
+from ..references import SHAPED_TRANSFORMER
 from ._base import AbstractLimit
 from ._checks import check_gamma, positive
 
@@ -81,11 +91,64 @@ class ShapedAttention(AbstractLimit):
     @property
     def diffusion(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         """The noise of the values' weights, and that of the softmax."""
-        gain = 2 * self.gamma**2
-        if not self.output_projection:
-            gain = self.gamma**2 * (2 - self.gamma**2)
-        softmax = SoftmaxDiffusion(self.gamma**2 / (self.tau0 * self.heads**0.5))
-        return CongruenceDiffusion(gain) + softmax
+        return CongruenceDiffusion(self._gain) + SoftmaxDiffusion(self._strength)
+
+    @property
+    def _gain(self) -> Scalar:
+        """Γ."""
+        branch = self.gamma**2
+        return 2 * branch if self.output_projection else branch * (2 - branch)
+
+    @property
+    def _strength(self) -> Scalar:
+        """`κ = γ²/(τ₀ √H)`."""
+        return self.gamma**2 / (self.tau0 * self.heads**0.5)
+
+    @property
+    def equations(self):
+        """The SDE in LaTeX."""
+        drift = (
+            r"b^{ab} = \frac{\gamma^2}{\tau_0^2}"
+            r" \left(\frac{\operatorname{tr}(P V P V)}{m^2} V^{ab}"
+            r" + \frac{V^{aa} (V r)^b + V^{bb} (V r)^a}{2 m}\right)"
+        )
+        softmax = (
+            r"\frac{\kappa}{m} \left(F\,\mathrm{d}W\,F^\top P V"
+            r" + V P F\,\mathrm{d}W^\top F^\top\right)"
+        )
+        gain = r"\Gamma = \gamma^2 (2 - \gamma^2)"
+        if self.output_projection:
+            gain = r"\Gamma = 2 \gamma^2"
+        kappa = r"\kappa = \frac{\gamma^2}{\tau_0 \sqrt{H}}"
+        r = r"r^a = (P V P)^{aa} - \frac{\operatorname{tr}(P V P)}{m}"
+        centring = r"P^{ab} = \delta^{ab} - \frac{1}{m}"
+        return (
+            Equation(
+                "ShapedAttention",
+                (DRIFT_TERM, rf"\sqrt{{\Gamma}}\,{WEIGHTS_TERM}", softmax),
+                (
+                    Symbol("b", "drift, from the mean of the softmax", drift),
+                    Symbol(r"\Gamma", "noise of the values' weights", gain, self._gain),
+                    Symbol(r"\kappa", "noise of the softmax", kappa, self._strength),
+                    Symbol(r"\gamma", RESIDUAL_WEIGHT, "", self.gamma, "gamma"),
+                    Symbol(r"\tau_0", "temperature of the softmax", "", self.tau0, "tau0"),
+                    Symbol("H", "number of heads", "", self.heads, "heads"),
+                    Symbol("W", "m×m Brownian motion, independent of all others"),
+                    Symbol(
+                        "r",
+                        "variances of the centred inputs, less their mean",
+                        r,
+                        shared=True,
+                    ),
+                    Symbol(
+                        "P", "projection that centres the inputs", centring, shared=True
+                    ),
+                    INPUTS,
+                    *SYMBOLS,
+                ),
+                (SHAPED_TRANSFORMER.at("Theorem 4.2"),),
+            ),
+        )
 
 
 class AttentionDrift(AbstractDrift):

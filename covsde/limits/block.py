@@ -42,3 +42,12 @@ class Block(AbstractLimit):
         for diffusion in rest:
             first = first + diffusion
         return first
+
+    @property
+    def equations(self):
+        """Those of all sub-layers."""
+        return tuple(
+            equation.within(f"sublayers[{index}]")
+            for index, one in enumerate(self.sublayers)
+            for equation in one.equations
+        )

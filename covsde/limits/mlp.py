@@ -3,6 +3,8 @@
 from ..activations import AbstractActivation
 from ..diffusions import CongruenceDiffusion
 from ..drifts import ActivationDrift
+from ..equations import DRIFT_TERM, SYMBOLS, WEIGHTS_TERM, Equation
+from ..references import NEURAL_COVARIANCE_SDE, SHAPED_AND_UNSHAPED
 from ._base import AbstractLimit
 from ._checks import check_activation
 
@@ -36,3 +38,20 @@ class ShapedMLP(AbstractLimit):
     def diffusion(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         """The noise of the random weights, with Γ = 1."""
         return CongruenceDiffusion(1.0)
+
+    @property
+    def equations(self):
+        """The SDE in LaTeX."""
+        b = self.activation.equation.within("activation")
+        papers = (
+            NEURAL_COVARIANCE_SDE.at("Theorem 3.2"),
+            SHAPED_AND_UNSHAPED.at("on its relation to unshaped networks"),
+        )
+        return (
+            Equation(
+                "ShapedMLP",
+                (DRIFT_TERM, WEIGHTS_TERM),
+                (*b.symbols, *SYMBOLS),
+                (*b.references, *papers),
+            ),
+        )

@@ -5,6 +5,15 @@ from jaxtyping import Scalar
 from ..activations import AbstractActivation
 from ..diffusions import CongruenceDiffusion
 from ..drifts import ActivationDrift
+from ..equations import (
+    DRIFT_TERM,
+    RESIDUAL_WEIGHT,
+    SYMBOLS,
+    WEIGHTS_TERM,
+    Equation,
+    Symbol,
+)
+from ..references import NEURAL_COVARIANCE_SDE, SHAPED_AND_UNSHAPED, SHAPED_TRANSFORMER
 from ._base import AbstractLimit
 from ._checks import check_activation, check_gamma
 
@@ -50,3 +59,27 @@ class ShapedResNet(AbstractLimit):
         is stationary if `κ_eff < −1`.
         """
         return self.activation.stability_index / (2 - self.gamma**2)
+
+    @property
+    def equations(self):
+        """The SDE in LaTeX."""
+        b = self.activation.equation.within("activation")
+        gain = r"\Gamma = \gamma^2 (2 - \gamma^2)"
+        papers = (
+            NEURAL_COVARIANCE_SDE.at("Theorem 3.2"),
+            SHAPED_TRANSFORMER.at("Section 3"),
+            SHAPED_AND_UNSHAPED.at("on residual branches and shaping"),
+        )
+        return (
+            Equation(
+                "ShapedResNet",
+                (rf"\gamma^2 {DRIFT_TERM}", rf"\sqrt{{\Gamma}}\,{WEIGHTS_TERM}"),
+                (
+                    *b.symbols,
+                    Symbol(r"\Gamma", "strength of the noise", gain, self.diffusion.gain),
+                    Symbol(r"\gamma", RESIDUAL_WEIGHT, "", self.gamma, "gamma"),
+                    *SYMBOLS,
+                ),
+                (*b.references, *papers),
+            ),
+        )

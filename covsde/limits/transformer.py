@@ -5,6 +5,15 @@ from jaxtyping import Scalar
 from ..activations import AbstractActivation
 from ..diffusions import CongruenceDiffusion
 from ..drifts import ActivationDrift
+from ..equations import (
+    DRIFT_TERM,
+    RESIDUAL_WEIGHT,
+    SYMBOLS,
+    WEIGHTS_TERM,
+    Equation,
+    Symbol,
+)
+from ..references import SHAPED_TRANSFORMER
 from ._base import AbstractLimit
 from ._checks import check_activation, check_gamma, positive
 from .attention import ShapedAttention
@@ -52,6 +61,27 @@ class ShapedFeedForward(AbstractLimit):
         branch = self.gamma**2
         gain = branch * (2 * (1 - branch) + branch * (1 + 1 / self.hidden_ratio))
         return CongruenceDiffusion(gain)
+
+    @property
+    def equations(self):
+        """The SDE in LaTeX."""
+        b = self.activation.equation.within("activation")
+        gain = r"\Gamma = \gamma^2 \left(2 - \gamma^2 + \frac{\gamma^2}{\eta}\right)"
+        ratio = "hidden neurons over the width, n_h/n"
+        return (
+            Equation(
+                "ShapedFeedForward",
+                (rf"\gamma^2 {DRIFT_TERM}", rf"\sqrt{{\Gamma}}\,{WEIGHTS_TERM}"),
+                (
+                    *b.symbols,
+                    Symbol(r"\Gamma", "strength of the noise", gain, self.diffusion.gain),
+                    Symbol(r"\gamma", RESIDUAL_WEIGHT, "", self.gamma, "gamma"),
+                    Symbol(r"\eta", ratio, "", self.hidden_ratio, "hidden_ratio"),
+                    *SYMBOLS,
+                ),
+                (*b.references, SHAPED_TRANSFORMER.at("Section 4")),
+            ),
+        )
 
 
 class ShapedTransformer(AbstractLimit):
@@ -104,3 +134,12 @@ class ShapedTransformer(AbstractLimit):
     def diffusion(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         """The sum of both noises."""
         return self.block.diffusion
+
+    @property
+    def equations(self):
+        """Those of both sub-layers."""
+        (attention,), (feed_forward,) = (
+            self.attention.equations,
+            self.feed_forward.equations,
+        )
+        return attention.within("attention"), feed_forward.within("feed_forward")

@@ -21,9 +21,10 @@ Weights = Callable[[Array, int], Array]
 class AbstractNetwork(eqx.Module):
     """A random network of finite width, of which a limit is the limit.
 
-    Layer `l`, at time `l/width` unless `layers_per_time` says otherwise, is known by its hidden matrix `h`, one input a row, and
-    its covariance `V = h hᵀ/n`, where `n` is the number of columns of `h`. The networks
-    are batched, on the first axis. A new network gives its `layer`, as in the paper.
+    Layer `l`, at time `l/width` unless `layers_per_time` says otherwise, is known by its
+    hidden matrix `h`, one input a row, and its covariance `V = h hᵀ/n`, where `n` is the
+    number of columns of `h`. The networks are batched, on the first axis. A new network
+    gives its `layer`, as in the paper.
     """
 
     width: eqx.AbstractVar[int]

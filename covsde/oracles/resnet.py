@@ -41,4 +41,4 @@ def _add(network: ShapedResNetNetwork, z: Array, branch: Array) -> Array:
 
 @finite_network.register(ShapedResNet)
 def _(limit: ShapedResNet, width: int) -> ShapedResNetNetwork:
-    return ShapedResNetNetwork(limit, width)
+    return ShapedResNetNetwork(limit=limit, width=width)

@@ -1,8 +1,7 @@
 """Validation: a limit against its finite networks, observable by observable."""
 
-from ._describe import describe
 from ._report import Report
 from ._rows import Row, measure
 from ._validate import validate
 
-__all__ = ["Report", "Row", "describe", "measure", "validate"]
+__all__ = ["Report", "Row", "measure", "validate"]

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._names import full_name
 from ..solution import Solution, load_xarray
-from ._describe import describe
 from ._rows import Row
 from ._statistics import decay_exponent
 from ._table import expected_bias, render
@@ -52,7 +52,7 @@ class Report:
 
     def __repr__(self) -> str:
         widths = [network.width for network in self.networks]
-        return f"Report({describe(self.limit.limit)}, t1={self.t1:g}, widths={widths})"
+        return f"Report({full_name(self.limit.limit)}, t1={self.t1:g}, widths={widths})"
 
     def to_xarray(self) -> xarray.Dataset:
         """The whole table as a labelled dataset over `observable` and `width`.
@@ -89,7 +89,7 @@ class Report:
             ),
         }
         attributes = {
-            "limit": describe(self.limit.limit),
+            "limit": full_name(self.limit.limit),
             "t1": self.t1,
             "time_unit": "depth/width",
             "ks_bias": expected_bias(self.limit.limit),

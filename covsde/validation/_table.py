@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 import jax
 import numpy as np
 
+from .._names import full_name
 from ..activations import AbstractActivation, ShapedReLU
 from ..limits import AbstractLimit, ShapedMLP
-from ._describe import describe
 from ._rows import LOG_DET, LOG_V, RHO, STOPPED, Row
 from ._statistics import decay_exponent
 
@@ -137,7 +137,7 @@ def _title(report: Report) -> list[str]:
     solution, networks = report.limit, report.networks
     solver = type(solution.solver).__name__
     return [
-        f"{describe(solution.limit)} at t = {report.t1:g} (time is depth/width)",
+        f"{full_name(solution.limit)} at t = {report.t1:g} (time is depth/width)",
         f"limit: {solution.num_paths} paths, {solver}, steps of at most {solution.dt0:.4g}",
         f"networks: {networks[0].num_paths} of each width n, method "
         f'"{networks[0].method}"; inputs count from 0',

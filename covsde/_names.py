@@ -1,26 +1,31 @@
-"""A limit in one line, with the values of its parameters."""
+"""What a limit, an activation or a number is called: one line, with all parameters."""
 
 import dataclasses
 
 import equinox as eqx
 import jax
 import numpy as np
+from jax.core import Tracer
 
 
-def describe(x) -> str:
+def full_name(x) -> str:
     """E.g. `ShapedMLP(ShapedReLU(c_plus=0, c_minus=-1))`."""
     if isinstance(x, eqx.Module):
         fields = [f.name for f in dataclasses.fields(x) if hasattr(x, f.name)]
-        values = [(name, getattr(x, name)) for name in fields]
-        parts = [
-            describe(value)
-            if isinstance(value, eqx.Module) or callable(value)
-            else f"{name}={describe(value)}"
-            for name, value in values
-        ]
+        parts = [_argument(name, getattr(x, name)) for name in fields]
         return f"{type(x).__name__}({', '.join(parts)})"
+    if isinstance(x, Tracer):
+        return "traced"
     if isinstance(x, jax.Array | np.ndarray | np.generic):
         return f"{x.item():.6g}" if x.ndim == 0 else f"array{x.shape}"
     if callable(x):
         return getattr(x, "__name__", type(x).__name__)
     return f"{x:.6g}" if isinstance(x, float) else repr(x)
+
+
+def _argument(name: str, x) -> str:
+    if isinstance(x, tuple) and all(isinstance(one, eqx.Module) for one in x):
+        return ", ".join(map(full_name, x))
+    if isinstance(x, eqx.Module) or callable(x):
+        return full_name(x)
+    return f"{name}={full_name(x)}"
