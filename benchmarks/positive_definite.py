@@ -5,7 +5,9 @@ number of path-steps of the default and the palindromic solver and how many were
 factor that is not finite, or a pivot that is not positive (on a singular start: a rank that
 fell, or an entry that is not finite). Beside them, the share of paths that
 Euler–Maruyama on V loses for good, and the share of the projecting baseline's steps that
-left the cone and were pushed back.
+left the cone and were pushed back. Under attention and in Transformer blocks, whose V
+explodes, paths run until `tr V/m` exceeds 15. Those that were below and became infinite
+within one step are counted apart: no step is short enough for all of them.
 """
 
 import argparse
@@ -18,9 +20,11 @@ import numpy as np
 
 import covsde
 from covsde.matrices import Lower, factorise
+from covsde.solvers.stopped import Stopped, mean_variance
 
-STEPS = {1 / 5: 40, 1 / 20: 40, 1 / 200: 100}  # number of steps of each length
-MAX_STEPS = max(STEPS.values()) + 1  # one more, should the last be cut by rounding
+# length and number of steps; arrays, so that one compilation serves all
+STEPS = [(jnp.asarray(h), jnp.asarray(n)) for h, n in ((0.2, 40), (0.05, 40), (0.005, 100))]
+MAX_STEPS = 101  # one more, should the last be cut by rounding
 
 ACTIVATIONS = {
     "ReLU": covsde.ShapedReLU(0.0, -1.0),
@@ -66,6 +70,17 @@ STARTS = {
 }
 
 
+# limits whose noise depends on V, cold ones too
+ATTENTION = {
+    "attention γ=1, τ₀=1": covsde.ShapedAttention(1.0, 1.0),
+    "attention γ=.5, τ₀=.1": covsde.ShapedAttention(0.5, 0.1),
+    "attention γ=.3, τ₀=.05": covsde.ShapedAttention(0.3, 0.05),
+    "4 heads, W^O, τ₀=.2": covsde.ShapedAttention(0.6, 0.2, 4, output_projection=True),
+    "Transformer, τ₀=.3": covsde.ShapedTransformer(ACTIVATIONS["SiLU"], 0.7, 0.3),
+}
+LEVEL = 15.0
+
+
 @eqx.filter_jit
 def lost_steps(limit, solver, v0, h, steps, num_paths, key, regular):
     """Path-steps, of `num_paths · steps`, after which the factor is no longer one."""
@@ -75,14 +90,7 @@ def lost_steps(limit, solver, v0, h, steps, num_paths, key, regular):
     m = v0.shape[-1]
     path = covsde.BrownianGrid(ts, m, key=key, num_paths=num_paths)
     start = factorise(jnp.broadcast_to(v0, (num_paths, m, m))).as_invertible(regular)
-    rank = jnp.sum(start.diagonal() != 0, axis=start.row_axis())
-
-    def lost(t, y: Lower, args):
-        pivots = jnp.abs(y.diagonal())
-        finite = jnp.isfinite(jnp.sum(y.squared_rows(), axis=y.row_axis()))
-        held = finite & (jnp.sum(pivots > 0, axis=y.row_axis()) >= rank)
-        return jnp.sum(~held) * 1.0
-
+    lost = count_lost(start)
     solution = diffrax.diffeqsolve(
         limit.terms(path),
         solver,
@@ -94,6 +102,67 @@ def lost_steps(limit, solver, v0, h, steps, num_paths, key, regular):
         max_steps=MAX_STEPS,
     )
     return jnp.sum(jnp.where(jnp.isfinite(solution.ts), solution.ys, 0))
+
+
+def count_lost(start: Lower):
+    """A function to save: how many factors are none any more, or have lost rank."""
+    rank = jnp.sum(start.diagonal() != 0, axis=start.row_axis())
+
+    def lost(t, y: Lower, args):
+        pivots = jnp.abs(y.diagonal())
+        finite = jnp.isfinite(jnp.sum(y.squared_rows(), axis=y.row_axis()))
+        held = finite & (jnp.sum(pivots > 0, axis=y.row_axis()) >= rank)
+        return jnp.sum(~held) * 1.0
+
+    return lost
+
+
+@eqx.filter_jit
+def lost_under_attention(limit, v0, h, steps, num_paths, key, regular):
+    """Path-steps before `LEVEL`, those that left the cone, and those that exploded."""
+    m = v0.shape[-1]
+    path = covsde.BrownianGrid(
+        jnp.arange(2 * MAX_STEPS + 1) * (h / 2),
+        m,
+        key=key,
+        num_paths=num_paths,
+        noise_shape=limit.diffusion.noise_shape,
+    )
+    start = factorise(jnp.broadcast_to(v0, (num_paths, m, m))).as_invertible(regular)
+    saves = diffrax.SaveAt(
+        subs=[
+            diffrax.SubSaveAt(steps=True, fn=count_lost(start)),
+            diffrax.SubSaveAt(t1=True),
+        ],
+        solver_state=True,
+    )
+    solution = diffrax.diffeqsolve(
+        limit.terms(path),
+        Stopped(covsde.NinomiyaNinomiya(), jnp.asarray(LEVEL)),
+        t0=0.0,
+        t1=steps * h,
+        dt0=h,
+        y0=start,
+        saveat=saves,
+        max_steps=MAX_STEPS,
+    )
+    (at_steps, _), (lost, ends) = solution.ts, solution.ys
+    stopped_at = solution.solver_state.stopped_at
+    end = jax.tree.map(lambda x: x[-1], ends)
+    below = jnp.isfinite(stopped_at) & (mean_variance(end) <= LEVEL)
+    ran = jnp.sum(jnp.round(jnp.minimum(stopped_at, steps * h) / h))
+    return ran, jnp.sum(jnp.where(jnp.isfinite(at_steps), lost, 0)), jnp.sum(below)
+
+
+def attention_table(starts, num_paths: int, key):
+    """Rows `(start, limit, h, path-steps, lost, exploded)`."""
+    for start, v0 in starts.items():
+        v0 = jnp.asarray(v0)
+        regular = not bool(factorise(v0).is_singular())
+        for name, limit in ATTENTION.items():
+            for h, steps in STEPS:
+                counts = lost_under_attention(limit, v0, h, steps, num_paths, key, regular)
+                yield start, name, float(h), *map(int, counts)
 
 
 def baselines(limit, v0, h, steps, num_paths, key):
@@ -121,29 +190,25 @@ def table(starts, num_paths: int, baseline_paths: int, key):
         regular = not bool(factorise(v0).is_singular())
         for name, activation in ACTIVATIONS.items():
             limit = covsde.ShapedMLP(activation)
-            for h, steps in STEPS.items():
+            for h, steps in STEPS:
                 lost = [
                     int(lost_steps(limit, solver, v0, h, steps, num_paths, key, regular))
                     for solver in (covsde.GeodesicStrang(), covsde.PalindromicStrang())
                 ]
+                h, steps = float(h), int(steps)
                 euler, projected = baselines(limit, v0, h, steps, baseline_paths, key)
                 yield start, name, h, num_paths * steps, *lost, euler, projected
 
 
-def main() -> None:
-    """Prints the table."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--paths", type=int, default=25_000, help="paths per run")
-    parser.add_argument("--starts", nargs="*", default=list(STARTS), choices=STARTS)
-    arguments = parser.parse_args()
+def print_mlp(starts, num_paths: int) -> None:
+    """Shaped MLPs, beside the baselines."""
     print(
         f"{'start':23}{'drift':6}{'h':>7}{'path-steps':>12}{'geodesic':>10}"
         f"{'palindromic':>13}{'Euler: paths lost':>20}{'steps projected':>17}"
     )
     print(f"{'':48}{'lost':>10}{'lost':>13}")
     total = np.zeros(2, int)
-    starts = {name: STARTS[name] for name in arguments.starts}
-    for row in table(starts, arguments.paths, 2_000, jax.random.key(0)):
+    for row in table(starts, num_paths, 2_000, jax.random.key(0)):
         start, name, h, path_steps, geodesic, palindromic, euler, projected = row
         total += geodesic, palindromic
         print(
@@ -152,6 +217,33 @@ def main() -> None:
             flush=True,
         )
     print(f"lost in all: geodesic {total[0]}, palindromic {total[1]}")
+
+
+def print_attention(starts, num_paths: int) -> None:
+    """Attention and Transformers."""
+    print(f"{'start':23}{'limit':26}{'h':>7}{'path-steps':>12}{'lost':>6}{'exploded':>10}")
+    counts = np.zeros(2, int)
+    for row in attention_table(starts, num_paths, jax.random.key(1)):
+        start, name, h, ran, lost, exploded = row
+        counts += ran, lost
+        print(f"{start:23}{name:26}{h:7.3f}{ran:12,}{lost:6}{exploded:10}", flush=True)
+    print(f"lost in all: {counts[1]} of {counts[0]:,}")
+
+
+TABLES = {"mlp": print_mlp, "attention": print_attention}
+
+
+def main() -> None:
+    """Prints the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--paths", type=int, default=25_000, help="paths per run")
+    parser.add_argument("--starts", nargs="*", default=list(STARTS), choices=STARTS)
+    parser.add_argument("--tables", nargs="*", default=list(TABLES), choices=TABLES)
+    arguments = parser.parse_args()
+    starts = {name: STARTS[name] for name in arguments.starts}
+    for name in arguments.tables:
+        TABLES[name](starts, arguments.paths)
+        print()
 
 
 if __name__ == "__main__":

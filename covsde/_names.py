@@ -1,4 +1,4 @@
-"""What a limit, an activation or a number is called: one line, with all parameters."""
+"""What a limit, an activation or a number is called: one line, with its parameters."""
 
 import dataclasses
 
@@ -9,9 +9,9 @@ from jax.core import Tracer
 
 
 def full_name(x) -> str:
-    """E.g. `ShapedMLP(ShapedReLU(c_plus=0, c_minus=-1))`."""
+    """E.g. `ShapedMLP(ShapedReLU(c_plus=0, c_minus=-1))`; defaults are left out."""
     if isinstance(x, eqx.Module):
-        fields = [f.name for f in dataclasses.fields(x) if hasattr(x, f.name)]
+        fields = [f.name for f in dataclasses.fields(x) if _is_told(x, f)]
         parts = [_argument(name, getattr(x, name)) for name in fields]
         return f"{type(x).__name__}({', '.join(parts)})"
     if isinstance(x, Tracer):
@@ -21,6 +21,16 @@ def full_name(x) -> str:
     if callable(x):
         return getattr(x, "__name__", type(x).__name__)
     return f"{x:.6g}" if isinstance(x, float) else repr(x)
+
+
+def _is_told(x, field: dataclasses.Field) -> bool:
+    """Whether a parameter is known, and not at its default."""
+    if not hasattr(x, field.name):
+        return False
+    if field.default is dataclasses.MISSING:
+        return True
+    value = getattr(x, field.name)
+    return isinstance(value, jax.Array) or value != field.default
 
 
 def _argument(name: str, x) -> str:

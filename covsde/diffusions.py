@@ -8,8 +8,8 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
 
 from ._checks import parameter
-from .brownian import NoiseShape
-from .matrices import Lower, Square, Symmetric, congruence
+from .brownian import NoiseShape, arrange, count_entries
+from .matrices import Lower, Square, Symmetric, congruence, factorise
 
 
 class AbstractDiffusion(eqx.Module):
@@ -28,9 +28,16 @@ class AbstractDiffusion(eqx.Module):
     def at(self, t: Scalar, factor: Lower, args: Any) -> "AbstractNoise":
         """The noise where `V = L Lᵀ`: what multiplies the Brownian increment."""
 
-    @abc.abstractmethod
     def covariance(self, v: Float[Array, "m m"]) -> Float[Array, "m m m m"]:
-        """Dense `Σ^{ab,cd}` of one matrix: for tests and baselines, never for solving."""
+        """Dense `Σ^{ab,cd}` of one matrix: for tests and baselines, never for solving.
+
+        By default what the noise at time 0 makes of every Brownian motion by itself.
+        """
+        m, count = v.shape[-1], count_entries(self.noise_shape, v.shape[-1])
+        factor = factorise(jnp.broadcast_to(v, (count, m, m)))
+        motions = arrange(self.noise_shape, jnp.eye(count, dtype=v.dtype), m)
+        columns = self.at(jnp.zeros((), v.dtype), factor, None).apply(motions).to_dense()
+        return jnp.einsum("iab,icd->abcd", columns, columns)
 
     def __add__(self, other: "AbstractDiffusion") -> "AbstractDiffusion":
         """Both noises, independent of each other."""

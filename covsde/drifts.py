@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
 
 from ._checks import parameter
-from .activations import AbstractActivation
+from .activations import AbstractActivation, Identity
 from .flows import positive_definite_flow
 from .matrices import Lower, Symmetric
 
@@ -35,9 +35,10 @@ class AbstractDrift(eqx.Module):
     def flow(self, t: Scalar, h: Array, factor: Lower, args: Any) -> Lower:
         """Moves the factor of `V` by `dV = b dt` from `t` to `t + h`, within the cone.
 
-        `h` is one time, or one for each path.
+        `h` is one time, or one for each path. The drift is that of the middle of the step.
         """
-        return positive_definite_flow(lambda v: self.batched(t, v, args), factor, h)
+        middle = middle_of_step(t, h)
+        return positive_definite_flow(lambda v: self.batched(middle, v, args), factor, h)
 
     @property
     def max_step(self) -> float | Scalar:
@@ -61,6 +62,11 @@ class AbstractDrift(eqx.Module):
     def __add__(self, other: "AbstractDrift") -> "AbstractDrift":
         """The drift of a block of both."""
         return SumDrift((self, other))
+
+
+def middle_of_step(t: Scalar, h: Array) -> Array:
+    """`t + h/2`, of the whole step where some paths are slowed within it."""
+    return t + jnp.max(h) / 2
 
 
 class SumDrift(AbstractDrift):
@@ -89,7 +95,7 @@ class SumDrift(AbstractDrift):
         for part in outer:
             factor = part.flow(t, h / 2, factor, args)
         factor = inner.flow(t, h, factor, args)
-        middle = t + jnp.max(h) / 2  # of the step: some paths may be slowed within it
+        middle = middle_of_step(t, h)
         for part in reversed(outer):
             factor = part.flow(middle, h / 2, factor, args)
         return factor
@@ -113,7 +119,11 @@ class SumDrift(AbstractDrift):
 
 
 class ActivationDrift(AbstractDrift):
-    """The drift that a shaped activation induces, `γ² b(V^{aa}, V^{bb}, V^{ab})`."""
+    """The drift that a shaped activation induces, `γ² b(V^{aa}, V^{bb}, V^{ab})`.
+
+    An activation shaped more weakly than by `1/√n`, `p > ½`, induces none in the time
+    depth/width. For `p < ½` it is the drift in the time `l n^{-2p}`.
+    """
 
     activation: AbstractActivation
     gain: Scalar
@@ -124,7 +134,7 @@ class ActivationDrift(AbstractDrift):
         - `activation`: the shaped activation.
         - `gain`: γ², the share of the layer that passes through it; 1 for an MLP.
         """
-        self.activation = activation
+        self.activation = Identity() if activation.exponent > 0.5 else activation
         way_out = "γ² = 1 is the drift of a multilayer perceptron."
         self.gain = parameter(
             "gain", gain, "a finite number, not negative", way_out, test=lambda x: x >= 0

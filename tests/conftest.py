@@ -1,6 +1,7 @@
 """Every test runs in float64, without rank promotion, with array types checked."""
 
 import jax
+import pytest
 from jaxtyping import install_import_hook
 
 jax.config.update("jax_enable_x64", True)
@@ -23,3 +24,10 @@ TYPECHECKED = [
 
 with install_import_hook(TYPECHECKED, "beartype.beartype"):
     import covsde  # noqa: F401
+
+
+@pytest.fixture(autouse=True, scope="module")
+def forget_compiled_programs():
+    """Each holds memory maps, and the 65,530 that Linux grants a process ran out."""
+    yield
+    jax.clear_caches()

@@ -2,12 +2,13 @@
 
 import jax
 import jax.numpy as jnp
+import mpmath
 import numpy as np
 import pytest
 import scipy.linalg
 
 from covsde import matrices
-from covsde.matrices import Lower, Symmetric
+from covsde.matrices import Lower, Square, Symmetric, triangularise
 
 SIZES = [1, 2, 5, 8, 9, 12]  # the packed layout, its limit, and the whole one
 BATCHES = [(), (7,)]
@@ -186,3 +187,19 @@ def test_materialise_is_exact():
     x = jnp.array([jnp.nan, -1.0, 0.0, jnp.inf, 1e-300])
     np.testing.assert_array_equal(matrices.materialise(x), x)
     np.testing.assert_array_equal(matrices.materialise(-x), -x)
+
+
+@pytest.mark.parametrize("m", [1, 2, 3, 8, 9])
+def test_triangularise_keeps_small_pivots(m):
+    """`A = L Q` against 60-digit arithmetic where `A Aᵀ` has lost the small pivots."""
+    rng = np.random.default_rng(m)
+    # a shear: cond 1e12, so that A Aᵀ is singular to rounding
+    a = np.eye(m) + 1e6 * np.outer(np.eye(m)[-1], np.eye(m)[0]) * (m > 1)
+    a = a @ np.linalg.qr(rng.normal(size=(m, m)))[0]
+    factor = triangularise(Square.from_dense(jnp.asarray(a)[None])).to_dense()[0]
+    with mpmath.workdps(60):
+        exact = mpmath.cholesky(mpmath.matrix(a) * mpmath.matrix(a).T)
+        pivots = np.array([float(exact[i, i]) for i in range(m)])
+    np.testing.assert_allclose(np.diag(factor), pivots, rtol=1e-8)
+    np.testing.assert_allclose(factor @ factor.T, a @ a.T, rtol=1e-13, atol=1e-4)
+    assert not np.any(np.triu(factor, 1))

@@ -117,7 +117,7 @@ def test_a_layer_multiplies_by_its_weights(monkeypatch):
     class Recorder(AbstractNetwork):
         width: int = eqx.field(static=True, default=5)
 
-        def layer(self, hidden, weights):
+        def layer(self, t, hidden, weights):
             return layer(jnp.asarray(x), weights)
 
     v0 = jnp.broadcast_to(V0, (2, 3, 3))
@@ -306,7 +306,7 @@ def test_a_new_limit_registers_its_network():
     class DoublingNetwork(AbstractNetwork):
         width: int = eqx.field(static=True)
 
-        def layer(self, hidden, weights):
+        def layer(self, t, hidden, weights):
             fan_in = hidden.shape[-1]
             grown = jnp.pad(hidden, ((0, 0), (0, 0), (0, self.width - fan_in)))
             return grown * jnp.sqrt(2.0 * self.width / fan_in)

@@ -9,7 +9,14 @@ import numpy as np
 import pytest
 
 import covsde
-from benchmarks.positive_definite import ACTIVATIONS, STARTS, STEPS, lost_steps
+from benchmarks.positive_definite import (
+    ACTIVATIONS,
+    ATTENTION,
+    STARTS,
+    STEPS,
+    lost_steps,
+    lost_under_attention,
+)
 from covsde.matrices import factorise
 
 SMALL = [name for name in STARTS if "m=4" in name]
@@ -20,8 +27,8 @@ def lost(start, activation, solver, num_paths):
     regular = not bool(factorise(v0).is_singular())
     limit = covsde.ShapedMLP(ACTIVATIONS[activation])
     return [
-        int(lost_steps(limit, solver, v0, h, n, num_paths, jax.random.key(3), regular))
-        for h, n in STEPS.items()
+        int(lost_steps(limit, solver, v0, *step, num_paths, jax.random.key(3), regular))
+        for step in STEPS
     ]
 
 
@@ -39,6 +46,18 @@ def test_four_inputs(solver, activation):
 def test_eight_inputs_of_condition_1e8():
     assert np.linalg.cond(STARTS["condition 1e8, m=8"]) > 3e7
     assert lost("condition 1e8, m=8", "ReLU", covsde.GeodesicStrang(), 500) == [0, 0, 0]
+
+
+@pytest.mark.parametrize("name", ["attention γ=.3, τ₀=.05", "Transformer, τ₀=.3"])
+def test_attention(name):
+    for start in ("condition 1e12, m=4", "all ρ = 1−1e-10, m=4"):
+        for step in STEPS:
+            v0, key = jnp.asarray(STARTS[start]), jax.random.key(4)
+            ran, lost, exploded = lost_under_attention(
+                ATTENTION[name], v0, *step, 500, key, True
+            )
+            assert ran > 5000 and lost == 0, (start, step)
+            assert exploded < 0.3 * 500
 
 
 def test_the_starts_are_what_they_say():

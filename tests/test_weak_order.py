@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from reference.pair_law import PairLaw
 
+import covsde
 from benchmarks import weak_order
 from benchmarks._chain import Angle, GivenPath, exact_mean
 from benchmarks._one_step import cubature, remainders
@@ -22,6 +23,7 @@ from covsde import (
     ShapedMLP,
     ShapedReLU,
 )
+from covsde.matrices import factorise, gram
 from covsde.observables import correlation
 
 LIMIT = ShapedMLP(ShapedReLU(0.0, -1.0))
@@ -177,3 +179,49 @@ def test_coupled_paths_differ_as_the_quadrature_says(solver):
     tolerance = 4 * change.std() / np.sqrt(paths) + expected.numerical[:2].sum()
     assert abs(change.mean() - difference) < tolerance
     assert abs(difference) > tolerance, "the test must be able to see the bias"
+
+
+# Coefficients that change with time
+
+
+class Growing(covsde.AbstractDrift):
+    """`b = t V`."""
+
+    def __call__(self, t, v, args):
+        return t * v
+
+
+class Fading(covsde.AbstractDiffusion):
+    """`√Γ F dS Fᵀ`, `Γ = e^{−t}`."""
+
+    def at(self, t, factor, args):
+        return covsde.CongruenceDiffusion(jnp.exp(-t)).at(t, factor, args)
+
+
+class InTime(covsde.AbstractLimit):
+    drift: covsde.AbstractDrift = Growing()
+    diffusion: covsde.AbstractDiffusion = Fading()
+
+
+@pytest.mark.parametrize(
+    "solver", [GeodesicStrang(), PalindromicStrang(), NinomiyaNinomiya()]
+)
+def test_order_two_in_time(solver):
+    """Where the Brownian motion does not move, `log V_1 = ½ − ∫Γ` for one input."""
+    errors = []
+    for steps in (8, 16, 32):
+        h = 1 / steps
+        cells = solver.cells_per_step
+        terms = InTime().terms(GivenPath(jnp.zeros((cells, 1, 1)), h / cells, 1))
+        factor = factorise(jnp.ones((1, 1, 1)))
+        for t in np.arange(steps) * h:
+            factor, *_ = solver.step(terms, t, t + h, factor, None, None, False)
+        errors.append(float(jnp.log(gram(factor).to_dense()[0, 0, 0])) - np.exp(-1) + 0.5)
+    np.testing.assert_allclose(np.divide(errors[:-1], errors[1:]), 4, rtol=0.1)
+
+
+def test_covariance_of_a_new_diffusion():
+    """By default from its noise, at time 0."""
+    v = jnp.array([[1.0, 0.3], [0.3, 0.8]])
+    expected = covsde.CongruenceDiffusion(1.0).covariance(v)
+    np.testing.assert_allclose(Fading().covariance(v), expected, rtol=1e-14, atol=1e-15)

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Scalar
 
-from .._checks import count
+from .._checks import count, found, is_concrete, is_real
 from .._names import full_name
 from ..equations import Equation, Symbol
 from ..flows import positive_definite_flow
@@ -17,6 +17,22 @@ from ..matrices import Lower
 from ..references import NEURAL_COVARIANCE_SDE
 
 _QUADRATURE_NODES = 128
+
+
+def check_exponent(p) -> float:
+    """An exponent of the shaping: a plain number, for it decides the kind of the limit."""
+    way_out = "The SDE is the limit for 0.5, which is usual."
+    message = f"`p` must be a positive finite number; got {found(p)}. {way_out}"
+    if not is_real(p) or not is_concrete(p):
+        raise TypeError(message)
+    if not (np.isfinite(float(p)) and float(p) > 0):
+        raise ValueError(message)
+    return float(p)
+
+
+def power_of_width(p: float) -> str:
+    """`n^p` in words."""
+    return "√n" if p == 0.5 else f"n^{p:g}"
 
 
 class AbstractActivation(eqx.Module):
@@ -67,6 +83,14 @@ class AbstractActivation(eqx.Module):
     def stability_index(self) -> float | Scalar:
         """κ of the one-input equation `dV = κ V(V−1) dt + √2 V dB`; NaN if not of it."""
         return jnp.nan
+
+    @property
+    def exponent(self) -> float:
+        """p of the shaping, `s = a n^p` or `s_± = 1 + c_± n^{-p}`; ½ leads to an SDE.
+
+        `drift` is that in the time `l n^{-2p}`, which for p = ½ is depth/width.
+        """
+        return 0.5
 
     @property
     def equation(self) -> Equation:

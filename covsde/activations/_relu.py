@@ -3,6 +3,7 @@
 import math
 from typing import ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
@@ -21,7 +22,7 @@ from ..matrices import (
     whiten_within,
 )
 from ..references import NEURAL_COVARIANCE_SDE
-from ._base import AbstractActivation
+from ._base import AbstractActivation, check_exponent, power_of_width
 
 # (√(1−ρ²) − ρ arccos ρ) / (2s)^{3/2} on s = 1 − ρ ∈ [0, 1], to 4e-16 relative: Chebyshev
 # interpolation in 60-digit arithmetic, in powers of s.
@@ -74,7 +75,7 @@ def _nu_jvp(primals, tangents):
 
 
 class ShapedReLU(AbstractActivation):
-    """The shaped ReLU, `φ_s(x) = s₊ max(x, 0) + s₋ min(x, 0)`, `s_± = 1 + c_±/√n`.
+    """The shaped ReLU, `φ_s(x) = s₊ max(x, 0) + s₋ min(x, 0)`, `s_± = 1 + c_± n^{-p}`.
 
     `b^{ab} = ν(ρ^{ab}) √(V^{aa} V^{bb})`,
     `ν(ρ) = (c₊−c₋)²/2π · (√(1−ρ²) − ρ arccos ρ)`.
@@ -84,23 +85,27 @@ class ShapedReLU(AbstractActivation):
 
     c_plus: Scalar
     c_minus: Scalar
+    p: float = eqx.field(default=0.5, static=True)
     accepts_singular: ClassVar[bool] = True
 
-    def __init__(self, c_plus: float, c_minus: float):
+    def __init__(self, c_plus: float, c_minus: float, p: float = 0.5):
         """**Arguments:**
 
         - `c_plus`: shaping of the positive slope, any finite number.
         - `c_minus`: shaping of the negative slope, any finite number.
+        - `p`: exponent of the shaping. ½ has an SDE as its limit; less, a
+          [`covsde.KernelODE`][] in the time `l n^{-2p}`; more, no drift.
         """
         way_out = "For example `ShapedReLU(c_plus=0.0, c_minus=-1.0)`."
         self.c_plus = parameter("c_plus", c_plus, "a finite real number", way_out)
         self.c_minus = parameter("c_minus", c_minus, "a finite real number", way_out)
+        self.p = check_exponent(p)
 
     def slopes(self, width: int) -> tuple[Scalar, Scalar]:
         """`(s₊, s₋)` at width `n`."""
         count("width", width, "Pass the number of neurons of a hidden layer.")
-        root = math.sqrt(width)
-        return 1 + self.c_plus / root, 1 + self.c_minus / root
+        scale = width**self.p
+        return 1 + self.c_plus / scale, 1 + self.c_minus / scale
 
     def shaped(self, x, width):
         """`s₊ max(x, 0) + s₋ min(x, 0)`."""
@@ -140,6 +145,11 @@ class ShapedReLU(AbstractActivation):
         return 0.0
 
     @property
+    def exponent(self):
+        """p."""
+        return self.p
+
+    @property
     def equation(self):
         """The drift in LaTeX."""
         drift = (
@@ -147,15 +157,18 @@ class ShapedReLU(AbstractActivation):
             r" \arccos \rho\right) \sqrt{V^{aa} V^{bb}}"
         )
         rho = r"\rho = \frac{V^{ab}}{\sqrt{V^{aa} V^{bb}}}"
+        n = power_of_width(self.p)
         return Equation(
             "ShapedReLU",
             (),
             (
                 Symbol("b", "drift of the shaped ReLU", drift),
                 Symbol(r"\rho", "correlation of the inputs a and b", rho, shared=True),
-                Symbol("c_+", "shaping of the slope 1 + c₊/√n", "", self.c_plus, "c_plus"),
                 Symbol(
-                    "c_-", "shaping of the slope 1 + c₋/√n", "", self.c_minus, "c_minus"
+                    "c_+", f"shaping of the slope 1 + c₊/{n}", "", self.c_plus, "c_plus"
+                ),
+                Symbol(
+                    "c_-", f"shaping of the slope 1 + c₋/{n}", "", self.c_minus, "c_minus"
                 ),
             ),
             (NEURAL_COVARIANCE_SDE.at("Definition 3.1, Theorem 3.2"),),

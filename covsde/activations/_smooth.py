@@ -1,9 +1,9 @@
 """Shaped smooth activations: any smooth function, by its derivatives at one point."""
 
-import math
 from collections.abc import Callable
 from typing import ClassVar
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -23,7 +23,7 @@ from ..matrices import (
     whiten_fourth_moment,
 )
 from ..references import NEURAL_COVARIANCE_SDE
-from ._base import AbstractActivation
+from ._base import AbstractActivation, check_exponent, power_of_width
 
 
 def taylor_derivatives(fn: Callable, x: Scalar) -> tuple[Array, Array, Array, Array]:
@@ -39,7 +39,7 @@ def taylor_derivatives(fn: Callable, x: Scalar) -> tuple[Array, Array, Array, Ar
 
 
 class ShapedSmooth(AbstractActivation):
-    """A smooth activation shaped towards the identity, `φ_s(x) = s φ̃(x/s)`, `s = a√n`,
+    """A smooth activation shaped towards the identity, `φ_s(x) = s φ̃(x/s)`, `s = a n^p`,
 
     where `φ̃(x) = (φ(x + x₀) − φ(x₀))/φ'(x₀)` is expanded at the centre `x₀`. With
     `φ₂ = φ''(x₀)/φ'(x₀)` and `φ₃ = φ'''(x₀)/φ'(x₀)`:
@@ -53,14 +53,17 @@ class ShapedSmooth(AbstractActivation):
     fn: Callable
     a: Scalar
     center: Scalar
+    p: float = eqx.field(default=0.5, static=True)
     accepts_singular: ClassVar[bool] = True
 
-    def __init__(self, fn: Callable, a: float, center: float = 0.0):
+    def __init__(self, fn: Callable, a: float, center: float = 0.0, p: float = 0.5):
         """**Arguments:**
 
         - `fn`: any JAX function of one number, smooth at `center`, such as `jnp.tanh`.
         - `a`: the shaping constant, positive; larger is closer to linear.
         - `center`: the point x₀ about which the network uses `fn`.
+        - `p`: exponent of the shaping. ½ has an SDE as its limit; less, a
+          [`covsde.KernelODE`][] in the time `l n^{-2p}`; more, no drift.
 
         **Raises:** `TypeError` if `fn` is no JAX function of a number; `ValueError` if at
         `center` a derivative is not finite, the slope is 0, or `fn` is not smooth.
@@ -76,6 +79,7 @@ class ShapedSmooth(AbstractActivation):
         self.a = parameter("a", a, accepted, way_out, test=lambda x: x > 0)
         way_out = "It is the point about which `fn` is expanded; 0.0 is usual."
         self.center = parameter("center", center, "a finite real number", way_out)
+        self.p = check_exponent(p)
         if is_concrete(self.center):
             with jax.ensure_compile_time_eval():
                 _refuse_unsmooth(fn, self.center)
@@ -83,7 +87,7 @@ class ShapedSmooth(AbstractActivation):
     def shaped(self, x, width):
         """`s (φ(x₀ + x/s) − φ(x₀))/φ'(x₀)`."""
         count("width", width, "Pass the number of neurons of a hidden layer.")
-        s = self.a * math.sqrt(width)
+        s = self.a * width**self.p
         value, slope, _, _ = taylor_derivatives(self.fn, self.center)
         return s * (self.fn(self.center + x / s) - value) / slope
 
@@ -112,6 +116,11 @@ class ShapedSmooth(AbstractActivation):
         return 3 * a + 2 * jnp.abs(b)
 
     @property
+    def exponent(self):
+        """p."""
+        return self.p
+
+    @property
     def equation(self):
         """The drift in LaTeX."""
         drift = (
@@ -121,6 +130,7 @@ class ShapedSmooth(AbstractActivation):
         bend = r"A = \frac{1}{4 a^2} \left(\frac{\varphi''(x_0)}{\varphi'(x_0)}\right)^2"
         third = r"B = \frac{\varphi'''(x_0)}{2 a^2 \varphi'(x_0)}"
         first, second = self.coefficients
+        n = power_of_width(self.p)
         return Equation(
             "ShapedSmooth",
             (),
@@ -129,7 +139,7 @@ class ShapedSmooth(AbstractActivation):
                 Symbol("A", "what the second derivative adds", bend, first),
                 Symbol("B", "what the third derivative adds", third, second),
                 Symbol(r"\varphi", "activation", "", self.fn, "fn"),
-                Symbol("a", "shaping: φ is used at the scale 1/(a√n)", "", self.a, "a"),
+                Symbol("a", f"shaping: φ is used at the scale 1/(a {n})", "", self.a, "a"),
                 Symbol("x_0", "point about which φ is used", "", self.center, "center"),
             ),
             (NEURAL_COVARIANCE_SDE.at("Definition 3.6, Theorem 3.9"),),

@@ -156,7 +156,7 @@ class AngleProcess(eqx.Module):
     `ρ_l = cos θ_l`, and `1 − ρ_l = 2 sin²(θ_l/2)`.
 
     Source: "Depth Degeneracy in Neural Networks" (Jakub, Nica 2023); "Network Degeneracy
-    as an Indicator of Training Performance" (Jakub, Nica 2024).
+    as an Indicator of Training Performance" (Jakub, Nica 2023).
     """
 
     widths: Float[Array, " depth"]

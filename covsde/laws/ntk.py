@@ -159,7 +159,7 @@ def conditional_ntk(
             "the NTK is known for that limit alone."
         )
     ts, vs = _check_paths(ts, vs)
-    return _integrate(limit.activation, ts, vs)
+    return _integrate(limit.drift.activation, ts, vs)
 
 
 def _check_paths(ts, vs) -> tuple[Array, Array]:

@@ -117,8 +117,8 @@ class KernelODE(AbstractLimit):
 
     - Residual networks `z_{l+1} = z_l + d^{-1/2} √(c/n) W_l φ(z_l)` of depth d, with
       `t = l/d`: `KernelODE(BranchCovariance(fn, c))`, whichever of n and d grows first.
-    - Shaping of exponent `p < ½`, or depth much less than width, with `t = l n^{-2p}`:
-      `KernelODE(ActivationDrift(activation))`.
+    - Shaping of exponent `p < ½`, with `t = l n^{-2p}`, or `p = ½` and depth much less
+      than width: `KernelODE(ActivationDrift(activation))`.
 
     Source: "Commutative Width and Depth Scaling in Deep Neural Networks" (Hayou, Yang
     2023), and Li, Nica (2023).
@@ -131,7 +131,8 @@ class KernelODE(AbstractLimit):
         """**Arguments:**
 
         - `drift`: `b`.
-        - `depth`: layers of its finite networks per unit of time; None is their width.
+        - `depth`: layers of its finite networks per unit of time. None is their width, or
+          `n^{2p}` for a shaped activation.
         """
         if not isinstance(drift, AbstractDrift):
             raise TypeError(

@@ -42,7 +42,7 @@ class ShapedMLP(AbstractLimit):
     @property
     def equations(self):
         """The SDE in LaTeX."""
-        b = self.activation.equation.within("activation")
+        b = self.drift.activation.equation.within("activation")
         papers = (
             NEURAL_COVARIANCE_SDE.at("Theorem 3.2"),
             SHAPED_AND_UNSHAPED.at("on its relation to unshaped networks"),

@@ -58,12 +58,12 @@ class ShapedResNet(AbstractLimit):
         In the time `γ²(2−γ²) t`: it explodes with positive probability if `κ_eff > 0`, and
         is stationary if `κ_eff < −1`.
         """
-        return self.activation.stability_index / (2 - self.gamma**2)
+        return self.drift.activation.stability_index / (2 - self.gamma**2)
 
     @property
     def equations(self):
         """The SDE in LaTeX."""
-        b = self.activation.equation.within("activation")
+        b = self.drift.activation.equation.within("activation")
         gain = r"\Gamma = \gamma^2 (2 - \gamma^2)"
         papers = (
             NEURAL_COVARIANCE_SDE.at("Theorem 3.2"),

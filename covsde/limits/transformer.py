@@ -65,7 +65,7 @@ class ShapedFeedForward(AbstractLimit):
     @property
     def equations(self):
         """The SDE in LaTeX."""
-        b = self.activation.equation.within("activation")
+        b = self.drift.activation.equation.within("activation")
         gain = r"\Gamma = \gamma^2 \left(2 - \gamma^2 + \frac{\gamma^2}{\eta}\right)"
         ratio = "hidden neurons over the width, n_h/n"
         return (

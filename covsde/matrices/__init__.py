@@ -25,11 +25,11 @@ from ._algebra import (
 from ._layout import (
     UNROLLED_MAX,
     Lower,
-    Square,
     Symmetric,
     materialise,
     num_entries,
 )
+from ._square import Square
 
 __all__ = [
     "SINGULAR_PIVOT",

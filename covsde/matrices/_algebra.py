@@ -4,7 +4,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from . import _blocked, _unrolled
-from ._layout import Lower, Square, Symmetric
+from ._layout import Lower, Symmetric
+from ._square import Square
 
 # A pivot below this many machine epsilons (times m and the diagonal entry) is rounding.
 SINGULAR_PIVOT = 8.0
@@ -140,9 +141,13 @@ def cholesky(s: Symmetric, *, floor: Array | float | None = None) -> Lower:
 
 
 def triangularise(a: Square) -> Lower:
-    """Lower factor of `A Aᵀ`; a pivot that is rounding counts as one of rounding's size."""
-    v = gram_square(a.kept())
-    return cholesky(v, floor=float(jnp.finfo(v.dtype).eps) * v.trace() / v.m)
+    """Lower factor of `A Aᵀ`, without forming it: `A = L Q` keeps the small pivots.
+
+    A pivot that is rounding counts as one of rounding's size.
+    """
+    a = a.kept()
+    floor = float(jnp.finfo(a.dtype).eps) * jnp.sqrt(a.squared_norm() / a.m)
+    return Lower(_kernels(a).triangularise(a.m, a.data, floor), a.m, True)
 
 
 def semidefinite_cholesky(s: Symmetric) -> Lower:

@@ -89,6 +89,16 @@ def cholesky_lapack(s):
     return jnp.linalg.cholesky(s, symmetrize_input=False)
 
 
+def triangularise(m, a, floor):
+    """L of A = L Q, by LAPACK's QR of the transpose."""
+    lower = _t(jnp.linalg.qr(_t(a), mode="r"))
+    pivots = jnp.diagonal(lower, axis1=-2, axis2=-1)
+    sizes = jnp.maximum(jnp.abs(pivots), floor[..., None])
+    lower = lower * jnp.where(pivots < 0, -1.0, 1.0)[..., None, :]
+    diagonal = jnp.broadcast_to(jnp.eye(m, dtype=bool), lower.shape)
+    return jnp.where(diagonal, sizes[..., None, :], lower)
+
+
 def one_minus_correlation(m, unit):
     """½ |l̂_a − l̂_b|² from the unit rows l̂ of the factor, one column at a time."""
 

@@ -166,6 +166,21 @@ def cholesky(m, s, pivot: Callable[[Array, Array], tuple[Array, Array]]):
     return _build(m, lambda i, j: out[i, j])
 
 
+def triangularise(m, a, floor):
+    """L of A = L Q, for `(m, m, *batch)` arrays: Gram and Schmidt on the rows."""
+    out: dict[tuple[int, int], Array] = {}
+    for j in range(m):
+        # the rows from j on, less what the directions before have taken
+        root = jnp.maximum(jnp.sqrt(jnp.sum(a[0] ** 2, axis=0)), floor)
+        direction = (a[0] / root[None])[None]
+        out[j, j] = root
+        along = jnp.sum(a[1:] * direction, axis=1)
+        for i in range(j + 1, m):
+            out[i, j] = along[i - j - 1]
+        a = a[1:] - along[:, None] * direction
+    return _build(m, lambda i, j: out[i, j])
+
+
 def one_minus_correlation(m, unit):
     """½ |l̂_a − l̂_b|² from the unit rows l̂ of the factor."""
     unit = _unstack(unit)

@@ -5,7 +5,7 @@ A new limit adds one file: its [`covsde.oracles.AbstractNetwork`][], registered 
 """
 
 from . import attention, kernel, mlp, resnet, transformer
-from ._network import AbstractNetwork, finite_network
+from ._network import AbstractNetwork, finite_network, residual_stream
 from ._sample import sample
 
 __all__ = [
@@ -14,6 +14,7 @@ __all__ = [
     "finite_network",
     "kernel",
     "mlp",
+    "residual_stream",
     "resnet",
     "sample",
     "transformer",

@@ -40,8 +40,8 @@ def run(
 
     def layer(l: Array, now: tuple[Frozen, Array]) -> tuple[Frozen, Array]:
         state, hidden = now
-        hidden = network.layer(hidden, _weights(_fold_in(keys, l)))
-        time = jnp.asarray(l, v0.dtype) / network.layers_per_time
+        before, time = jnp.asarray([l - 1, l], v0.dtype) / network.layers_per_time
+        hidden = network.layer(before, hidden, _weights(_fold_in(keys, l)))
         return state.advance_hidden(hidden, time, level)
 
     def to_next_stop(now: tuple[Frozen, Array], ends: tuple[Array, Array]):

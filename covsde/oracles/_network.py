@@ -8,7 +8,7 @@ from typing import NoReturn
 import equinox as eqx
 import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
-from jaxtyping import Array, Float
+from jaxtyping import Array, Float, Scalar
 
 from .._checks import found
 from ..limits import AbstractLimit
@@ -43,9 +43,9 @@ class AbstractNetwork(eqx.Module):
 
     @abc.abstractmethod
     def layer(
-        self, hidden: Float[Array, "networks m fan_in"], weights: Weights
+        self, t: Scalar, hidden: Float[Array, "networks m fan_in"], weights: Weights
     ) -> Float[Array, "networks m width"]:
-        """The next hidden matrix.
+        """The next hidden matrix, from that at time `t`.
 
         `weights(x, fan_out)`, for `x` of shape `(networks, m, fan_in)`, is `x Wᵀ`, where
         `W`, `fan_out × fan_in`, has N(0, 1) entries, fresh for each call and network. The

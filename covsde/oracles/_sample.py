@@ -104,23 +104,25 @@ def sample(
     )
 
 
-def layer_numbers(save_times: np.ndarray, t1: float, width: int) -> tuple[np.ndarray, int]:
+def layer_numbers(
+    save_times: np.ndarray, t1: float, per_time: int
+) -> tuple[np.ndarray, int]:
     """The layers nearest to the times to save, and the last layer."""
-    depth = round(t1 * width)
+    depth = round(t1 * per_time)
     if depth < 1:
         raise ValueError(
-            f"`t1` must be long enough for a layer: `t1 * width` rounds to the number of "
-            f"layers; got t1 = {t1:g} and width = {width}, no layer. Pass `t1` of at "
-            f"least {1 / width:g}, or a larger width."
+            f"`t1` must be long enough for a layer: a unit of time has {per_time} layers "
+            f"at this width; got t1 = {t1:g}, which rounds to no layer. Pass `t1` of at "
+            f"least {1 / per_time:g}, or a larger width."
         )
-    layers = np.rint(save_times * width).astype(int)
+    layers = np.rint(save_times * per_time).astype(int)
     twice = np.flatnonzero(np.diff(layers) == 0)
     if twice.size:
         first, second = save_times[twice[0] : twice[0] + 2]
         raise ValueError(
             "`saveat` must ask for each layer once: times are rounded to layers "
-            f"l/{width}; got {first:g} and {second:g}, both layer {layers[twice[0]]}. "
-            f"Space them by at least {1 / width:g}."
+            f"l/{per_time}; got {first:g} and {second:g}, both layer {layers[twice[0]]}. "
+            f"Space them by at least {1 / per_time:g}."
         )
     return layers, depth
 

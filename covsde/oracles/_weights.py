@@ -78,8 +78,8 @@ def run(
         weights = Weights(streams, pool)
         hidden = network.inputs(v0, weights)
         for l in range(1, layers[-1] + 1):
-            hidden = network.layer(hidden, weights)
-            time = jnp.asarray(l / network.layers_per_time, v0.dtype)
+            before, time = jnp.asarray([l - 1, l], v0.dtype) / network.layers_per_time
+            hidden = network.layer(before, hidden, weights)
             state, hidden = _advance(state, hidden, time, level)
             if l in layers:
                 saved.append(state.v)

@@ -46,7 +46,7 @@ class ShapedAttentionNetwork(AbstractNetwork):
         """Gaussian tokens of covariance `V_0`."""
         return residual_stream(v0, self.width, weights)
 
-    def layer(self, hidden, weights):
+    def layer(self, t, hidden, weights):
         """One attention layer."""
         heads = self.limit.heads
         values = self.width // heads if self.limit.output_projection else self.width

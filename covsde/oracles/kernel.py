@@ -1,12 +1,14 @@
-"""Finite residual networks whose branches shrink with the depth."""
+"""Finite networks of deterministic limits: small residual branches, or strong shaping."""
 
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .._names import full_name
 from ..drifts import ActivationDrift
 from ..limits import BranchCovariance, KernelODE
 from ._network import AbstractNetwork, finite_network, residual_stream
+from .mlp import ShapedMLPNetwork
 
 
 class BranchResNet(AbstractNetwork):
@@ -25,7 +27,7 @@ class BranchResNet(AbstractNetwork):
         """Gaussian features of covariance `V_0`."""
         return residual_stream(v0, self.width, weights)
 
-    def layer(self, hidden, weights):
+    def layer(self, t, hidden, weights):
         """`z + √(c/(n d)) W φ(z)`."""
         return hidden + weights(_branch(self, hidden), self.width)
 
@@ -37,14 +39,17 @@ def _branch(network: BranchResNet, z: Array) -> Array:
 
 
 @finite_network.register(KernelODE)
-def _(limit: KernelODE, width: int) -> BranchResNet:
-    if not isinstance(limit.drift, BranchCovariance):
-        example = "`KernelODE(BranchCovariance(fn))`"
-        if isinstance(limit.drift, ActivationDrift):
-            example = "`ShapedMLP(activation)`, at small depth/width"
-        raise TypeError(
-            "`limit` must be a `KernelODE` of a `BranchCovariance` to have finite "
-            f"networks; got one of {type(limit.drift).__name__}. Sample {example}."
-        )
-    depth = limit.depth or width
-    return BranchResNet(drift=limit.drift, width=width, depth=depth)
+def _(limit: KernelODE, width: int) -> AbstractNetwork:
+    drift = limit.drift
+    if isinstance(drift, BranchCovariance):
+        return BranchResNet(drift=drift, width=width, depth=limit.depth or width)
+    example = "`KernelODE(BranchCovariance(fn))`"
+    if isinstance(drift, ActivationDrift):
+        activation = drift.activation
+        if activation.exponent < 0.5 and float(drift.gain) == 1 and limit.depth is None:
+            return ShapedMLPNetwork(activation, width)
+        example = "`ShapedMLP(activation)`, at small depth/width"
+    raise TypeError(
+        "`limit` must be a `KernelODE` of a `BranchCovariance`, or of an activation with "
+        f"p < 0.5, to have finite networks; got {full_name(limit)}. Sample {example}."
+    )

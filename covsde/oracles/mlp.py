@@ -34,7 +34,12 @@ class ShapedMLPNetwork(AbstractNetwork):
         self.scale = jnp.sqrt(activation.normalising_constant(width))
         self.width = width
 
-    def layer(self, hidden, weights):
+    @property
+    def layers_per_time(self):
+        """`n^{2p}`, the time of the drift, and `n` at most, that of the noise."""
+        return round(self.width ** min(1.0, 2 * self.activation.exponent))
+
+    def layer(self, t, hidden, weights):
         """`√c φ_s(W h/√fan_in)`."""
         return _activate(self, weights(hidden, self.width) / math.sqrt(hidden.shape[-1]))
 

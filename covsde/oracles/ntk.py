@@ -83,6 +83,7 @@ def _sample(
     n, m = network.width, v0.shape[-1]
     # the inputs need no weights
     x = network.inputs(v0[None], lambda x, fan_out: x)
+    zero = jnp.zeros((), v0.dtype)  # all layers of an MLP are alike
 
     def one(first, hidden, last):
         def output(moved):
@@ -90,9 +91,9 @@ def _sample(
 
             def layer(h, weights):
                 w, shift = weights
-                return network.layer(h, lambda x, _: x @ w.T + shift), h[0]
+                return network.layer(zero, h, lambda x, _: x @ w.T + shift), h[0]
 
-            start = network.layer(x, lambda x, _: x @ first.T)
+            start = network.layer(zero, x, lambda x, _: x @ first.T)
             end, rows = lax.scan(layer, start, (hidden, moved))
             return jnp.sum(end @ last.T) / n**0.5, rows
 

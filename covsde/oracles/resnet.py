@@ -21,7 +21,7 @@ class ShapedResNetNetwork(AbstractNetwork):
         """Gaussian features of covariance `V_0`."""
         return residual_stream(v0, self.width, weights)
 
-    def layer(self, hidden, weights):
+    def layer(self, t, hidden, weights):
         """`λ z + γ √(c/n) W φ_s(z)`."""
         return _add(self, hidden, weights(_branch(self, hidden), self.width))
 

@@ -32,7 +32,7 @@ class ShapedFeedForwardNetwork(AbstractNetwork):
         """Gaussian tokens of covariance `V_0`."""
         return residual_stream(v0, self.width, weights)
 
-    def layer(self, hidden, weights):
+    def layer(self, t, hidden, weights):
         """One feed-forward layer."""
         z = weights(hidden, self.hidden_width) / self.width**0.5
         return _add(self, hidden, weights(_activate(self, z), self.width))
@@ -69,10 +69,10 @@ class BlockNetwork(AbstractNetwork):
         """What the first layer starts with."""
         return self.networks[0].inputs(v0, weights)
 
-    def layer(self, hidden, weights):
+    def layer(self, t, hidden, weights):
         """All layers of the block."""
         for network in self.networks:
-            hidden = network.layer(hidden, weights)
+            hidden = network.layer(t, hidden, weights)
         return hidden
 
 

@@ -35,7 +35,8 @@ class GeodesicStrang(AbstractFactorSolver):
         return min(longest, 2 * float(limit.drift.max_step))
 
     def advance(self, terms, t0, t1, factor, args):
-        drift, noise = terms.vf(t0, factor, args)
+        middle = t0 + (t1 - t0) / 2
+        drift, noise = terms.vf(middle, factor, args)
         _, increment = terms.contr(t0, t1)
         gain = congruence_gain(self, noise)
         return strang(

@@ -41,8 +41,8 @@ class NinomiyaNinomiya(AbstractFactorSolver):
         return 2 * float(limit.drift.max_step)
 
     def advance(self, terms, t0, t1, factor, args):
-        drift, noise = terms.vf(t0, factor, args)
         middle = t0 + (t1 - t0) / 2
+        drift, noise = terms.vf(middle, factor, args)
         _, first = terms.contr(t0, middle)
         _, second = terms.contr(middle, t1)
         # halves of the increment g₂ √h, and g₁ √h their difference

@@ -34,9 +34,9 @@ class PalindromicStrang(AbstractFactorSolver):
         return 2 * float(limit.drift.max_step)
 
     def advance(self, terms, t0, t1, factor, args):
-        drift, noise = terms.vf(t0, factor, args)
-        gain = congruence_gain(self, noise)
         middle = t0 + (t1 - t0) / 2
+        drift, noise = terms.vf(middle, factor, args)
+        gain = congruence_gain(self, noise)
         _, first = terms.contr(t0, middle)
         _, second = terms.contr(middle, t1)
         root = jnp.sqrt(gain)

@@ -92,12 +92,13 @@ def validate(
         )
     times = np.union1d(problem.save_times, problem.t1)
     for n in widths:
-        oracles.finite_network(limit, n)
-        layer_numbers(times, problem.t1, n)
+        network = oracles.finite_network(limit, n)
+        layer_numbers(times, problem.t1, network.layers_per_time)
     solver = default_solver(limit) if solver is None else check_solver(solver)
     if dt0 is None and stop_above is not None:
         step = default_step(solver, limit, problem.v0.shape[-1])
-        dt0 = min(step, 1 / widths[-1])
+        widest = oracles.finite_network(limit, widths[-1])
+        dt0 = min(step, 1 / widest.layers_per_time)
 
     tell = progress or (lambda what, done, total: None)
     tell("limit", 0, problem.num_paths)
@@ -160,12 +161,18 @@ def _more_notes(limit, t1, ours, theirs, stop_above) -> list[str]:
     for network in theirs:
         end = float(network.ts[-1])
         if abs(end - t1) > 1e-6 * t1:
-            layers = round(end * network.width)
+            per_time = oracles.finite_network(limit, network.width).layers_per_time
+            layers = round(end * per_time)
             notes.append(f"n = {network.width}: {layers} layers end at t = {end:.4g}.")
     exploded = int(np.isfinite(np.asarray(ours.stopped_at)).sum())
     if stop_above is None and exploded:
         notes.append(
             f"{exploded} paths of the limit exploded, which networks do not: pass "
             "`stop_above` to stop both at one level."
+        )
+    if np.ptp(np.asarray(ours.vs), axis=0).max() == 0:
+        notes.append(
+            "The limit has no noise: read the means, and W1, which falls with the width. "
+            "KS between one value and a spread does not."
         )
     return notes

@@ -1,0 +1,148 @@
+"""Square matrices of no special form, in either layout."""
+
+from __future__ import annotations
+
+import functools
+
+import equinox as eqx
+import jax.numpy as jnp
+from jaxtyping import Array, Float
+
+from ._layout import UNROLLED_MAX, Symmetric, Triangle, entry_indices, materialise
+
+
+class Square(eqx.Module):
+    """A batch of m×m matrices of no special form.
+
+    Up to `UNROLLED_MAX` rows `data` is `(m, m, *batch)`, above it `(*batch, m, m)`.
+    """
+
+    data: Array
+    m: int = eqx.field(static=True)
+
+    @property
+    def packed(self) -> bool:
+        return self.m <= UNROLLED_MAX
+
+    @property
+    def batch(self) -> tuple[int, ...]:
+        """Shape of the batch: `()` for one matrix, `(num_paths,)` for an ensemble."""
+        return self.data.shape[2:] if self.packed else self.data.shape[:-2]
+
+    @property
+    def dtype(self):
+        return self.data.dtype
+
+    def __add__(self, other: Square) -> Square:
+        return Square(self.data + other.data, self.m)
+
+    def __mul__(self, number) -> Square:
+        if jnp.ndim(number) > 0:
+            number = number[None, None] if self.packed else number[..., None, None]
+        return Square(self.data * number, self.m)
+
+    __rmul__ = __mul__
+
+    @property
+    def mT(self) -> Square:
+        """The transposes."""
+        data = self.data
+        return Square(jnp.swapaxes(data, 0, 1) if self.packed else data.mT, self.m)
+
+    def row_axis(self) -> int:
+        """The axis of a row vector that counts the rows."""
+        return 0 if self.packed else -1
+
+    @classmethod
+    def outer(cls, x: Array, y: Array, m: int) -> Square:
+        """`x yᵀ` of row vectors."""
+        packed = m <= UNROLLED_MAX
+        return cls(x[:, None] * y[None] if packed else x[..., :, None] * y[..., None, :], m)
+
+    def kept(self) -> Square:
+        """These matrices, computed once and kept: for entries that are read often."""
+        return Square(materialise(self.data), self.m) if self.packed else self
+
+    def scale_rows(self, rows: Array) -> Square:
+        """`diag(rows) A`."""
+        spread = rows[:, None] if self.packed else rows[..., :, None]
+        return Square(self.data * spread, self.m)
+
+    def scale_columns(self, rows: Array) -> Square:
+        """`A diag(rows)`."""
+        spread = rows[None, :] if self.packed else rows[..., None, :]
+        return Square(self.data * spread, self.m)
+
+    def centred(self) -> Square:
+        """`P A`, `P = I − 11ᵀ/m`: every column less its mean."""
+        axis = 0 if self.packed else -2
+        return Square(self.data - jnp.mean(self.data, axis=axis, keepdims=True), self.m)
+
+    def trace(self) -> Array:
+        """Trace, one per path: `batch`."""
+        axes = (0, 1) if self.packed else (-2, -1)
+        return jnp.trace(self.data, axis1=axes[0], axis2=axes[1])
+
+    def largest(self) -> Array:
+        """Largest absolute entry, one per path."""
+        return jnp.max(jnp.abs(self.data), axis=(0, 1) if self.packed else (-2, -1))
+
+    def apply(self, rows: Array) -> Array:
+        """`A x` for row vectors `x`."""
+        if self.packed:
+            return functools.reduce(
+                jnp.add, [self.data[:, k] * rows[k][None] for k in range(self.m)]
+            )
+        return jnp.sum(self.data * rows[..., None, :], axis=-1)
+
+    def squared_rows(self) -> Array:
+        """Squared norm of each row, as a row vector."""
+        return jnp.sum(self.data**2, axis=1 if self.packed else -1)
+
+    def squared_norm(self) -> Array:
+        """`tr A Aᵀ`, one per path."""
+        return jnp.sum(self.data**2, axis=(0, 1) if self.packed else (-2, -1))
+
+    @classmethod
+    def from_dense(cls, a: Float[Array, "*batch m m"]) -> Square:
+        """Takes ordinary arrays, batch first."""
+        m = a.shape[-1]
+        return cls(jnp.moveaxis(a, (-2, -1), (0, 1)) if m <= UNROLLED_MAX else a, m)
+
+    def to_dense(self) -> Float[Array, "*batch m m"]:
+        """The matrices as an ordinary array, batch first."""
+        return jnp.moveaxis(self.data, (0, 1), (-2, -1)) if self.packed else self.data
+
+    @classmethod
+    def from_triangle(cls, a: Triangle) -> Square:
+        """A symmetric or lower-triangular matrix, all of its entries."""
+        if not a.packed:
+            return cls(a.data, a.m)
+        rows, columns = entry_indices(a.m)
+        zero = jnp.zeros_like(a.data[0])
+        entries = [[zero] * a.m for _ in range(a.m)]
+        for k, (i, j) in enumerate(zip(rows.tolist(), columns.tolist(), strict=True)):
+            entries[i][j] = a.data[k]
+            if isinstance(a, Symmetric):
+                entries[j][i] = a.data[k]
+        return cls(jnp.stack([jnp.stack(row) for row in entries]), a.m)
+
+    def symmetric(self) -> Symmetric:
+        """The symmetric matrix that has these entries on and below the diagonal."""
+        if not self.packed:
+            return Symmetric(self.data, self.m)
+        rows, columns = entry_indices(self.m)
+        pairs = zip(rows.tolist(), columns.tolist(), strict=True)
+        return Symmetric(jnp.stack([self.data[i, j] for i, j in pairs]), self.m)
+
+    @classmethod
+    def identity(cls, m: int, batch: tuple[int, ...] = (), dtype=None) -> Square:
+        """Identity matrices."""
+        eye = jnp.eye(m, dtype=dtype)
+        return cls.from_dense(jnp.broadcast_to(eye, (*batch, m, m)))
+
+    @classmethod
+    def from_entries(cls, entries: Float[Array, "entries *batch"], m: int) -> Square:
+        """Matrices from their `m²` entries, row by row, paths last."""
+        data = entries.reshape(m, m, *entries.shape[1:])
+        return cls(data if m <= UNROLLED_MAX else jnp.moveaxis(data, (0, 1), (-2, -1)), m)
