@@ -93,11 +93,13 @@ def main() -> None:
     parser.add_argument("--method", default="weights", choices=("weights", "gram"))
     parser.add_argument("--widths", type=int, nargs=2, default=(32, 64))
     parser.add_argument("--sizes", type=int, nargs="*", default=(2, 3, 4, 5))
+    parser.add_argument("--limits", default="", help="only those whose name has this")
     arguments = parser.parse_args()
     print(f"{arguments.networks:,} layers each, widths {arguments.widths}")
     print(f"{'limit':42}{'m':>3}{'entries':>9}{'largest |z|':>13}{'rms z':>8}")
     everything = []
-    for name, limit in LIMITS.items():
+    chosen = {name: one for name, one in LIMITS.items() if arguments.limits in name}
+    for name, limit in chosen.items():
         for m in arguments.sizes:
             z = deviations(
                 limit, m, arguments.widths, arguments.networks, arguments.method, m
