@@ -10,6 +10,7 @@ BENCHMARKS = {
     "one_step": "one layer of literal networks against drift and noise, every entry",
     "explosion": "hitting probabilities under attention against the scale function",
     "networks": "the limit against literal networks as width grows",
+    "unshaped": "unshaped networks against their laws as width grows",
     "speed": "CPU time per path and step against what a user would write first",
     "crossover": "packed against whole matrices, by the number of inputs",
 }

@@ -4,7 +4,7 @@ At initialisation a deep network's outputs are Gaussian given a random covarianc
 `V`. As depth and width grow together, `V` follows a matrix-valued SDE. covsde solves it.
 """
 
-from . import activations, matrices, observables, oracles, solvers
+from . import activations, laws, matrices, observables, oracles, solvers
 from .activations import AbstractActivation, Identity, ShapedReLU, ShapedSmooth
 from .brownian import BrownianGrid
 from .describe import describe
@@ -76,6 +76,7 @@ __all__ = [
     "default_step",
     "describe",
     "gram",
+    "laws",
     "matrices",
     "observables",
     "oracles",

@@ -33,7 +33,9 @@ def validate(name, limit, *classes):
     """One call, and what it prints."""
     print(f"\n{name}: {lines(*classes)} lines of code\n")
     print(
-        covsde.validate(limit, v0, 0.5, width=(32, 128), key=key, num_networks=4_000),
+        covsde.validate(
+            limit, v0, 0.5, width=(32, 128), key=key, num_paths=4_000, num_networks=2_000
+        ),
         flush=True,
     )
 
@@ -142,7 +144,7 @@ validate("an architecture", scheduled, *classes)
 def slope(gammas):
     """Of E ρ_1 in the schedule."""
     limit = ScheduledResNet(ShapedReLU(1.0, -1.0), gammas)
-    solution = covsde.solve(limit, v0, 1.0, key=key, num_paths=2_000, dt0=1 / 8)
+    solution = covsde.solve(limit, v0, 1.0, key=key, num_paths=500, dt0=1 / 8)
     return jnp.mean(covsde.observables.correlation(solution.vs[:, -1])[:, 0, 1])
 
 

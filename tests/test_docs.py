@@ -119,7 +119,7 @@ def test_every_public_name_is_in_the_reference():
         public = getattr(covsde, name)
         if not hasattr(public, "__path__") and hasattr(public, "__module__"):
             assert any(entry.split(".")[-1] == name for entry in listed), name
-    for module in (covsde.oracles, covsde.solvers, covsde.activations):
+    for module in (covsde.oracles, covsde.solvers, covsde.activations, covsde.laws):
         for name in module.__all__:
             if inspect.ismodule(getattr(module, name)):
                 continue

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parent.parent
 EXAMPLES = {
     "quickstart.py": (["--out", "results"], "n = 64", "results/densities.png"),
     "new_activation.py": ([], "n = 64", None),
+    "extensions.py": ([], "an architecture: 29 lines of code", None),
 }
 
 

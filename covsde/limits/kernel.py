@@ -191,7 +191,10 @@ class KernelODE(AbstractLimit):
             y0=v0,
             args=args,
             saveat=diffrax.SaveAt(ts=times),
-            stepsize_controller=diffrax.PIDController(rtol=rtol, atol=atol),
+            # saved times are ends of steps: interpolation is less accurate
+            stepsize_controller=diffrax.ClipStepSizeController(
+                diffrax.PIDController(rtol=rtol, atol=atol), step_ts=times
+            ),
             max_steps=100_000,
         )
         return jnp.asarray(solved.ys)

@@ -1,10 +1,19 @@
-"""Oracles: the finite network of every limit, sampled; for validation only.
+"""Oracles: the finite network of every limit and law, sampled; for validation only.
 
 A new limit adds one file: its [`covsde.oracles.AbstractNetwork`][], registered with
 [`covsde.oracles.finite_network`][].
 """
 
-from . import attention, kernel, mlp, resnet, transformer
+from . import (
+    attention,
+    kernel,
+    mlp,
+    ntk,
+    relu_pair,
+    relu_resnet,
+    resnet,
+    transformer,
+)
 from ._network import AbstractNetwork, finite_network, residual_stream
 from ._sample import sample
 
@@ -14,6 +23,9 @@ __all__ = [
     "finite_network",
     "kernel",
     "mlp",
+    "ntk",
+    "relu_pair",
+    "relu_resnet",
     "residual_stream",
     "resnet",
     "sample",
