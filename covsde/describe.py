@@ -88,6 +88,9 @@ class Description:
     @property
     def time(self) -> str:
         """The unit of time."""
+        own = self.equations[0].time
+        if own:
+            return own
         layer = "layer" if len(self.equations) == 1 else "block"
         return f"time, depth/width: one {layer} of a network of width n takes 1/n"
 
@@ -105,8 +108,9 @@ class Description:
             for s in self.parameters
         ]
         letters = [(plain(s.latex), s.meaning) for s in self.symbols if not s.name]
+        noisy = any("Brownian" in s.meaning or s.latex == "N" for s in self.symbols)
         sections = {
-            "Itô equation": equation,
+            "Itô equation" if noisy else "Equation": equation,
             "Parameters": _columns(parameters),
             "Letters": _columns([*letters, ("t", self.time)]),
             "References": list(map(str, self.references)),

@@ -32,12 +32,14 @@ class Equation(NamedTuple):
 
     - `title`: whose it is. `terms`: in LaTeX, each with its differential.
     - `symbols`: every letter in it. `references`: where it is from.
+    - `time`: what time is, where it is not depth/width.
     """
 
     title: str
     terms: tuple[str, ...]
     symbols: tuple[Symbol, ...]
     references: tuple[Reference, ...] = ()
+    time: str = ""
 
     def within(self, owner: str) -> "Equation":
         """The same, where its parameters are those of an attribute of something else."""
@@ -76,6 +78,12 @@ def _subscript(latex: str, number: int) -> str:
 
 COVARIANCE = Symbol(
     "V", "covariance of the inputs in a layer; a and b count them", shared=True
+)
+CORRELATION = Symbol(
+    r"\rho",
+    "correlation of the inputs a and b",
+    r"\rho = \frac{V^{ab}}{\sqrt{V^{aa} V^{bb}}}",
+    shared=True,
 )
 INPUTS = Symbol("m", "number of inputs", shared=True)
 # what every limit with noise from random weights has

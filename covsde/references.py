@@ -98,6 +98,13 @@ SHAPED_TRANSFORMER = Reference(
     NEURIPS,
     "36",
 )
+COMMUTING_LIMITS = Reference(
+    "hayou2023width",
+    ("Hayou, Soufiane", "Yang, Greg"),
+    "Width and Depth Limits Commute in Residual Networks",
+    2023,
+    "2302.00453",
+)
 SHAPED_AND_UNSHAPED = Reference(
     "li2023differential",
     ("Li, Mufan (Bill)", "Nica, Mihai"),

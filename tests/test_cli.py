@@ -178,6 +178,16 @@ def test_describe_prints_the_library_s_description():
         (["resnet"], covsde.ShapedResNet(covsde.ShapedReLU(0.0, -1.0), 0.5)),
         (["attention"], covsde.ShapedAttention(0.5, 1.0)),
         (
+            ["mlp", "--p", "0.25"],
+            covsde.KernelODE(covsde.ActivationDrift(covsde.ShapedReLU(0.0, -1.0, 0.25))),
+        ),
+        (
+            ["transformer", "--feed-forward-gamma", "0.75"],
+            covsde.ShapedTransformer(
+                covsde.ShapedReLU(0.0, -1.0), 0.5, 1.0, feed_forward_gamma=0.75
+            ),
+        ),
+        (
             ["attention", "--output-projection", "--heads", "2"],
             covsde.ShapedAttention(0.5, 1.0, 2, output_projection=True),
         ),
@@ -283,6 +293,11 @@ BOTH = [
     (["--activation", "relu", "--c-plus", "nan"], "--c-plus", "finite"),
     (["--activation", "tanh", "--c-minus", "1"], "--c-minus", "relu only"),
     (["--activation", "relu", "--a", "2"], "--a", "smooth"),
+    (["--activation", "linear", "--p", "0.6"], "--p", "shaped activation only"),
+    (["--p", "0"], "--p", "positive"),
+    ([*RESNET, "--p", "0.25"], "--p", "at least 0.5"),
+    ([*ATTENTION, "--feed-forward-gamma", "1"], "--feed-forward-gamma", "transformer only"),
+    ([*TRANSFORMER, "--feed-forward-gamma", "2"], "--feed-forward-gamma", "in (0, 1]"),
     (["--paths", "0"], "--paths", "at least 2"),
     (["--paths", "1000000000000"], "--paths", "GB"),
     (["--t1", "1e9"], "--t1", "shorter time"),

@@ -32,6 +32,8 @@ LIMITS = [
         covsde.ShapedTransformer(SMOOTH, 0.25, 0.5, hidden_ratio=2.0),
         covsde.Block(covsde.ShapedMLP(RELU)),
     ),
+    covsde.KernelODE(covsde.BranchCovariance(covsde.LeakyReLU(1.0, -0.25), 1.5)),
+    covsde.KernelODE(covsde.ActivationDrift(SMOOTH, 0.5)),
 ]
 every_limit = pytest.mark.parametrize("limit", LIMITS, ids=lambda x: type(x).__name__)
 FUNCTIONS = {"softplus": jax.nn.softplus}
@@ -53,6 +55,8 @@ def increment(latex: str, noises: dict[str, np.ndarray], dt: float) -> np.ndarra
         "dt": dt,
         **{f"d{name}": Whole(dx) for name, dx in noises.items()},
     }
+    if not noises:  # nothing else needs a factor
+        given["V"] = Whole(v)
     system = System(latex, given, FUNCTIONS)
     np.testing.assert_allclose(system["V"].array, v)
     return system[r"\mathrm{d}V"].array
@@ -231,6 +235,17 @@ def test_what_gives_no_equation_is_named():
     assert r"b_1\,\mathrm{d}t + \mathrm{d}N_1" in block.latex
 
 
+def test_deterministic_limits_have_a_time_of_their_own():
+    branch = str(describe(covsde.KernelODE(covsde.BranchCovariance(jnp.tanh))))
+    assert "dV = b dt" in branch and "time, l/d" in branch and "Hayou" in branch
+    strong = covsde.ActivationDrift(covsde.ShapedReLU(0.0, -1.0, 0.25))
+    strong = str(describe(covsde.KernelODE(strong)))
+    assert "dV = b dt" in strong and "takes n^-0.5" in strong
+    assert "1 + c₋/n^0.25" in strong
+    own = str(describe(covsde.KernelODE(covsde.AttentionDrift(1.0))))
+    assert "dV = b dt" in own and "no equation is given" in own and "dN" not in own
+
+
 def test_unknown_numbers_are_described_too():
     texts = []
 
@@ -267,7 +282,7 @@ def fields(entry: str) -> dict[str, str]:
 
 
 def test_bibtex_has_the_fields_of_the_papers():
-    description = describe(LIMITS[-1])
+    description = describe(LIMITS[8])
     entries = [fields(entry) for entry in description.bibtex.split("\n\n")]
     assert [one["eprint"] for one in entries] == ["2206.02768", "2306.17759", "2310.12079"]
     assert len({one["key"] for one in entries}) == 3

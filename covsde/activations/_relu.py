@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
 
 from .._checks import count, parameter
-from ..equations import Equation, Symbol
+from ..equations import CORRELATION, Equation, Symbol
 from ..flows import where_leaving_span
 from ..matrices import (
     Lower,
@@ -156,14 +156,13 @@ class ShapedReLU(AbstractActivation):
             r"b^{ab} = \frac{(c_+ - c_-)^2}{2 \pi} \left(\sqrt{1 - \rho^2} - \rho"
             r" \arccos \rho\right) \sqrt{V^{aa} V^{bb}}"
         )
-        rho = r"\rho = \frac{V^{ab}}{\sqrt{V^{aa} V^{bb}}}"
         n = power_of_width(self.p)
         return Equation(
             "ShapedReLU",
             (),
             (
                 Symbol("b", "drift of the shaped ReLU", drift),
-                Symbol(r"\rho", "correlation of the inputs a and b", rho, shared=True),
+                CORRELATION,
                 Symbol(
                     "c_+", f"shaping of the slope 1 + c₊/{n}", "", self.c_plus, "c_plus"
                 ),

@@ -31,11 +31,13 @@ def describe(
     c_minus: opt.CMinusOption = None,
     a: opt.AOption = None,
     center: opt.CenterOption = None,
+    p: opt.POption = None,
     gamma: net.GammaOption = None,
     tau0: net.Tau0Option = None,
     heads: net.HeadsOption = None,
     output_projection: net.OutputProjectionOption = False,
     hidden_ratio: net.HiddenRatioOption = None,
+    feed_forward_gamma: net.FeedForwardGammaOption = None,
     latex: Annotated[
         bool,
         typer.Option(
@@ -52,9 +54,16 @@ def describe(
     """The command; `HELP` tells what it does."""
     if latex and bibtex:
         raise refuse("--bibtex", "cannot be given together with --latex. Choose one.")
-    shaping = Shaping(c_plus, c_minus, a, center)
+    shaping = Shaping(c_plus, c_minus, a, center, p)
     network = Network(
-        architecture, shaping, gamma, tau0, heads, output_projection, hidden_ratio
+        architecture,
+        shaping,
+        gamma,
+        tau0,
+        heads,
+        output_projection,
+        hidden_ratio,
+        feed_forward_gamma,
     )
     given = [] if activation is None else [activation]
     (name,) = network.activations(given, [Activation.relu])

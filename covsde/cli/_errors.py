@@ -16,6 +16,7 @@ _OPTIONS = {
     "c_plus": "--c-plus",
     "center": "--center",
     "dt0": "--dt0",
+    "feed_forward_gamma": "--feed-forward-gamma",
     "fn": "--activation",
     "gamma": "--gamma",
     "heads": "--heads",

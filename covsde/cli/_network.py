@@ -5,8 +5,10 @@ from typing import Annotated, Any, NamedTuple
 
 import typer
 
+from ..drifts import ActivationDrift
 from ..limits import (
     AbstractLimit,
+    KernelODE,
     ShapedAttention,
     ShapedMLP,
     ShapedResNet,
@@ -35,6 +37,7 @@ _ACTS_ON = {
     "--heads": _ATTENTIVE,
     "--output-projection": _ATTENTIVE,
     "--hidden-ratio": (Architecture.transformer,),
+    "--feed-forward-gamma": (Architecture.transformer,),
 }
 
 ArchitectureOption = Annotated[
@@ -95,6 +98,16 @@ HiddenRatioOption = Annotated[
         rich_help_panel=PANEL_WHAT,
     ),
 ]
+FeedForwardGammaOption = Annotated[
+    float | None,
+    typer.Option(
+        "--feed-forward-gamma",
+        parser=real,
+        metavar="X",
+        help="Transformer: a γ of its own for the feed-forward layer. (default: --gamma)",
+        rich_help_panel=PANEL_WHAT,
+    ),
+]
 
 
 class Network(NamedTuple):
@@ -107,6 +120,7 @@ class Network(NamedTuple):
     heads: int | None = None
     output_projection: bool = False
     hidden_ratio: float | None = None
+    feed_forward_gamma: float | None = None
 
     def activations(
         self, given: list[Activation], default: list[Activation]
@@ -121,6 +135,7 @@ class Network(NamedTuple):
             "--heads": self.heads,
             "--output-projection": self.output_projection or None,
             "--hidden-ratio": self.hidden_ratio,
+            "--feed-forward-gamma": self.feed_forward_gamma,
             "--activation": given or None,
             **self.shaping.options,
         }
@@ -137,6 +152,13 @@ class Network(NamedTuple):
             return [None]
         names = list(dict.fromkeys(given or default))
         self.shaping.check(names)
+        strong = self.shaping.p is not None and self.shaping.p < 0.5
+        if strong and self.architecture is not Architecture.mlp:
+            raise refuse(
+                "--p",
+                f"must be at least 0.5 for --architecture {self.architecture.value}; got "
+                f"{self.shaping.p:g}. Only mlp has a limit below.",
+            )
         return [*names]
 
     def limit(self, name: Activation | None) -> AbstractLimit:
@@ -148,6 +170,8 @@ class Network(NamedTuple):
             return ShapedAttention(gamma, tau0, heads, self.output_projection)
         activation = self.shaping.activation(name)
         if self.architecture is Architecture.mlp:
+            if activation.exponent < 0.5:
+                return KernelODE(ActivationDrift(activation))
             return ShapedMLP(activation)
         if self.architecture is Architecture.resnet:
             return ShapedResNet(activation, gamma)
@@ -158,6 +182,7 @@ class Network(NamedTuple):
             heads=heads,
             output_projection=self.output_projection,
             hidden_ratio=1.0 if self.hidden_ratio is None else self.hidden_ratio,
+            feed_forward_gamma=self.feed_forward_gamma,
         )
 
     def label(self, name: Activation | None) -> str:

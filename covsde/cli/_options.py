@@ -173,6 +173,17 @@ CenterOption = Annotated[
         rich_help_panel=_WHAT,
     ),
 ]
+POption = Annotated[
+    float | None,
+    typer.Option(
+        "--p",
+        parser=real,
+        metavar="X",
+        help="Exponent of the shaping, n^p for √n. Above 0.5 there is no drift; below, mlp "
+        "has a deterministic limit, in the time layers/n^2p. (default: 0.5)",
+        rich_help_panel=_WHAT,
+    ),
+]
 T1Option = Annotated[
     float,
     typer.Option(
@@ -250,6 +261,7 @@ class Shaping(NamedTuple):
     c_minus: float | None
     a: float | None
     center: float | None
+    p: float | None = None
 
     @property
     def options(self) -> dict[str, float | None]:
@@ -259,13 +271,16 @@ class Shaping(NamedTuple):
             "--c-minus": self.c_minus,
             "--a": self.a,
             "--center": self.center,
+            "--p": self.p,
         }
 
     def check(self, names: list[Activation]) -> None:
         """Refuses a number that means nothing, or has no activation to act on."""
         relu = {"--c-plus": self.c_plus, "--c-minus": self.c_minus}
         smooth = {"--a": self.a, "--center": self.center}
+        shaped = any(name is not Activation.linear for name in names)
         for options, wanted, usable in (
+            ({"--p": self.p}, "a shaped activation", shaped),
             (relu, "relu", Activation.relu in names),
             (smooth, "a smooth activation", any(name in _FUNCTIONS for name in names)),
         ):
@@ -278,6 +293,7 @@ class Shaping(NamedTuple):
                         "out, or choose another --activation.",
                     )
         number("--a", self.a, "It is the shaping constant; 1 is usual.")
+        number("--p", self.p, "It is the exponent of the shaping; 0.5 is usual.")
         for option in ("--c-plus", "--c-minus", "--center"):
             number(option, self.options[option], "0 is the usual value.", positive=False)
 
@@ -285,13 +301,14 @@ class Shaping(NamedTuple):
         """The shaped activation of this name."""
         if name is Activation.linear:
             return activations.Identity()
+        p = 0.5 if self.p is None else self.p
         if name is Activation.relu:
             c_plus = 0.0 if self.c_plus is None else self.c_plus
             c_minus = -1.0 if self.c_minus is None else self.c_minus
-            return activations.ShapedReLU(c_plus, c_minus)
+            return activations.ShapedReLU(c_plus, c_minus, p)
         a = 1.0 if self.a is None else self.a
         center = 0.0 if self.center is None else self.center
-        return activations.ShapedSmooth(_FUNCTIONS[name], a=a, center=center)
+        return activations.ShapedSmooth(_FUNCTIONS[name], a, center, p)
 
 
 def make_solver(name: Solver | None, limit: AbstractLimit, m: int):

@@ -42,11 +42,13 @@ def solve(
     c_minus: opt.CMinusOption = None,
     a: opt.AOption = None,
     center: opt.CenterOption = None,
+    p: opt.POption = None,
     gamma: net.GammaOption = None,
     tau0: net.Tau0Option = None,
     heads: net.HeadsOption = None,
     output_projection: net.OutputProjectionOption = False,
     hidden_ratio: net.HiddenRatioOption = None,
+    feed_forward_gamma: net.FeedForwardGammaOption = None,
     t1: opt.T1Option = 0.5,
     paths: opt.PathsOption = 10_000,
     solver: opt.SolverOption = None,
@@ -72,9 +74,16 @@ def solve(
     ] = Path("out/solution.nc"),
 ) -> None:
     """The command; `HELP` tells what it does."""
-    shaping = Shaping(c_plus, c_minus, a, center)
+    shaping = Shaping(c_plus, c_minus, a, center, p)
     network = Network(
-        architecture, shaping, gamma, tau0, heads, output_projection, hidden_ratio
+        architecture,
+        shaping,
+        gamma,
+        tau0,
+        heads,
+        output_projection,
+        hidden_ratio,
+        feed_forward_gamma,
     )
     given = [] if activation is None else [activation]
     (name,) = network.activations(given, [Activation.relu])

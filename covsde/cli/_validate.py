@@ -51,11 +51,13 @@ def validate(
     c_minus: opt.CMinusOption = None,
     a: opt.AOption = None,
     center: opt.CenterOption = None,
+    p: opt.POption = None,
     gamma: net.GammaOption = None,
     tau0: net.Tau0Option = None,
     heads: net.HeadsOption = None,
     output_projection: net.OutputProjectionOption = False,
     hidden_ratio: net.HiddenRatioOption = None,
+    feed_forward_gamma: net.FeedForwardGammaOption = None,
     t1: opt.T1Option = 0.5,
     widths: Annotated[
         str,
@@ -103,9 +105,16 @@ def validate(
     ] = Path("out"),
 ) -> None:
     """The command; `HELP` tells what it does."""
-    shaping = Shaping(c_plus, c_minus, a, center)
+    shaping = Shaping(c_plus, c_minus, a, center, p)
     network = Network(
-        architecture, shaping, gamma, tau0, heads, output_projection, hidden_ratio
+        architecture,
+        shaping,
+        gamma,
+        tau0,
+        heads,
+        output_projection,
+        hidden_ratio,
+        feed_forward_gamma,
     )
     names = network.activations(activation or [], [Activation.relu, Activation.tanh])
     opt.check_simulation(t1, paths, dt0, stop_above, seed)

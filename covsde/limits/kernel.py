@@ -18,9 +18,12 @@ from .._checks import (
     parameter,
     real_array,
 )
+from .._names import full_name
 from ..activations import nu
 from ..diffusions import CongruenceDiffusion
-from ..drifts import AbstractDrift
+from ..drifts import AbstractDrift, ActivationDrift
+from ..equations import CORRELATION, COVARIANCE, DRIFT_TERM, Equation, Symbol
+from ..references import COMMUTING_LIMITS, SHAPED_AND_UNSHAPED
 from ._base import AbstractLimit
 
 _NODES = 96
@@ -29,8 +32,9 @@ _NODES = 96
 class BranchCovariance(AbstractDrift):
     """`b^{ab} = c E[φ(x^a) φ(x^b)]`, `x ~ N(0, V)`: what a residual branch adds.
 
-    Source: "Commutative Width and Depth Scaling in Deep Neural Networks" (Hayou, Yang
-    2023), Theorem 1, and Li, Nica (2023), Section 4.
+    Source: "Width and Depth Limits Commute in Residual Networks" (Hayou, Yang 2023), and
+    "Differential Equation Scaling Limits of Shaped and Unshaped Neural Networks" (Li, Nica
+    2023).
     """
 
     fn: Callable
@@ -59,6 +63,38 @@ class BranchCovariance(AbstractDrift):
         diagonal = jnp.diagonal(v)
         v_aa, v_bb, v_ab = jnp.broadcast_arrays(diagonal[:, None], diagonal[None, :], v)
         return self.c * _covariance(self.fn, v_aa, v_bb, v_ab)
+
+    @property
+    def equation(self) -> Equation:
+        """The drift in LaTeX."""
+        papers = (COMMUTING_LIMITS, SHAPED_AND_UNSHAPED)
+        c = Symbol(
+            "c", "variance of the branch's weights, times their fan-in", "", self.c, "c"
+        )
+        meaning = "what a residual branch adds"
+        if not isinstance(self.fn, LeakyReLU):
+            b = r"b^{ab} = c \operatorname{E}\left[\varphi(x^a) \varphi(x^b)\right]"
+            letters = (
+                Symbol("b", meaning, b),
+                Symbol("x", "Gaussian numbers of covariance V, one for each input"),
+                Symbol(r"\varphi", "activation", "", self.fn, "fn"),
+                c,
+            )
+            return Equation("BranchCovariance", (), letters, papers)
+        b = (
+            r"b^{ab} = c \sqrt{V^{aa} V^{bb}} \left(\frac{s_+^2 + s_-^2}{2} \rho"
+            r" + \frac{(s_+ - s_-)^2}{2 \pi} \left(\sqrt{1 - \rho^2} - \rho"
+            r" \arccos \rho\right)\right)"
+        )
+        plus, minus = self.fn.slope_plus, self.fn.slope_minus
+        letters = (
+            Symbol("b", meaning, b),
+            CORRELATION,
+            Symbol("s_+", "slope of the activation at x > 0", "", plus, "fn.slope_plus"),
+            Symbol("s_-", "slope of the activation at x < 0", "", minus, "fn.slope_minus"),
+            c,
+        )
+        return Equation("BranchCovariance", (), letters, papers)
 
 
 class LeakyReLU(eqx.Module):
@@ -120,8 +156,9 @@ class KernelODE(AbstractLimit):
     - Shaping of exponent `p < ½`, with `t = l n^{-2p}`, or `p = ½` and depth much less
       than width: `KernelODE(ActivationDrift(activation))`.
 
-    Source: "Commutative Width and Depth Scaling in Deep Neural Networks" (Hayou, Yang
-    2023), and Li, Nica (2023).
+    Source: "Width and Depth Limits Commute in Residual Networks" (Hayou, Yang 2023), and
+    "Differential Equation Scaling Limits of Shaped and Unshaped Neural Networks" (Li, Nica
+    2023).
     """
 
     drift: AbstractDrift
@@ -147,6 +184,32 @@ class KernelODE(AbstractLimit):
     def diffusion(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         """None: Γ = 0."""
         return CongruenceDiffusion(0.0)
+
+    @property
+    def equations(self):
+        """The equation in LaTeX; of a drift of one's own, that there is one."""
+        drift = self.drift
+        if isinstance(drift, BranchCovariance):
+            b = drift.equation
+            time = "time, l/d: a network of depth d takes the time 1/d for a layer"
+            return (self._equation(DRIFT_TERM, b.within("drift"), time),)
+        if not isinstance(drift, ActivationDrift):
+            name = f"drift {full_name(drift)}, of which no equation is given"
+            return (Equation("KernelODE", (DRIFT_TERM,), (Symbol("b", name), COVARIANCE)),)
+        activation = drift.activation
+        b = activation.equation.within("drift.activation")
+        p = 2 * min(0.5, activation.exponent)
+        time = f"time: a layer of a network of width n takes n^-{p:g}"
+        if is_concrete(drift.gain) and float(drift.gain) == 1:
+            return (self._equation(DRIFT_TERM, b, time),)
+        share = "share of a layer that passes through the activation"
+        gain = Symbol("g", share, "", drift.gain, "drift.gain")
+        b = b._replace(symbols=(*b.symbols, gain))
+        return (self._equation(rf"g {DRIFT_TERM}", b, time),)
+
+    def _equation(self, term: str, b: Equation, time: str) -> Equation:
+        symbols = (*b.symbols, COVARIANCE)
+        return Equation("KernelODE", (term,), symbols, b.references, time)
 
     def integrate(
         self,

@@ -117,7 +117,9 @@ class ShapedTransformer(AbstractLimit):
         - `feed_forward_gamma`: its own γ; None is `gamma`.
         """
         self.attention = ShapedAttention(gamma, tau0, heads, output_projection)
-        own = gamma if feed_forward_gamma is None else feed_forward_gamma
+        own = gamma
+        if feed_forward_gamma is not None:
+            own = check_gamma(feed_forward_gamma, "feed_forward_gamma")
         self.feed_forward = ShapedFeedForward(activation, own, hidden_ratio)
 
     @property
