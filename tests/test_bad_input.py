@@ -658,7 +658,7 @@ TABLE = [
         networks(t1=0.01),
         ValueError,
         "t1",
-        "t1 = 0.01 and width = 8, no layer",
+        "t1 = 0.01, which rounds to no layer",
         "at least 0.125",
     ),
     Bad("networks from NaN", networks(v0=V0 * NAN), ValueError, "v0", "nan", "Check"),
