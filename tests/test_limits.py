@@ -7,9 +7,11 @@ import pytest
 from scipy import stats
 
 import covsde
+from benchmarks import explosion
 from benchmarks.one_step import LIMITS, deviations, random_covariance
 from covsde.brownian import arrange, count_entries
 from covsde.matrices import Square, Symmetric, cholesky, multiply_square
+from covsde.observables import correlation
 
 NOISES = {
     "congruence": covsde.CongruenceDiffusion(1.7),
@@ -126,3 +128,51 @@ def test_one_layer_has_the_drift_and_the_noise(name):
     # the largest of z.size normal deviations, once in a thousand
     level = stats.norm.isf(5e-4 / z.size)
     assert np.abs(z).max() < level, np.abs(z).max()
+
+
+# Values of an independent implementation, with its own 2e4 paths or so
+
+
+@pytest.mark.parametrize(
+    ("limit", "v0", "t1", "stop_above", "mean", "deviation"),
+    [
+        (
+            covsde.ShapedResNet(covsde.ShapedReLU(0.0, -1.5), 0.5**0.5),
+            0.7 * np.eye(2) + 0.3,
+            1.0,
+            None,
+            0.3516,
+            0.536,
+        ),
+        (covsde.ShapedAttention(0.8, 1.0), 0.7 * np.eye(3) + 0.3, 0.3, 15.0, 0.278, 0.421),
+    ],
+    ids=["ResNet", "attention"],
+)
+def test_terminal_correlations(limit, v0, t1, stop_above, mean, deviation):
+    """Mean and deviation of ρ, to four standard errors of both."""
+    num_paths = 20_000
+    solution = covsde.solve(
+        limit,
+        jnp.asarray(v0),
+        t1,
+        key=jax.random.key(5),
+        num_paths=num_paths,
+        stop_above=stop_above,
+    )
+    running = jnp.isinf(solution.stopped_at)
+    rho = np.asarray(correlation(solution.vs[running, -1])[:, 0, 1])
+    error = 2**0.5 * deviation / num_paths**0.5
+    assert abs(rho.mean() - mean) < 4 * error
+    assert abs(rho.std() - deviation) < 4 * error
+
+
+@pytest.mark.parametrize(("tau0", "reference"), [(0.1, 0.722), (0.5, 0.257), (1.0, 0.134)])
+def test_probability_of_explosion_by_the_scale_function(tau0, reference):
+    exact = explosion.hitting_probability(0.5, tau0, explosion.D0, 1e12)
+    assert abs(exact - reference) < 6e-4
+
+
+def test_two_tokens_explode_as_often():
+    """Reaching `d = 4e6` from 1.6, to four standard errors of 2000 paths."""
+    share, exact, z = explosion.deviation(0.5, 0.5, 2000, 1 / 32, jax.random.key(1))
+    assert abs(z) < 4, (share, exact)

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
+from benchmarks.unshaped import network_u
 from covsde import UnshapedMLP
 
 RELU = UnshapedMLP()
@@ -115,3 +116,15 @@ def test_correlations_of_a_width():
     u = RELU.start(0.3, 100)
     np.testing.assert_allclose(RELU.correlation(u, 100), 0.3, rtol=1e-12)
     np.testing.assert_allclose(RELU.correlation(jnp.array([0.2]), 50), [0.99], rtol=1e-12)
+
+
+def test_networks_approach_it():
+    """From ρ₀ = 0, with a bias of `O(log n/n)`: a third, from width 100 to 400."""
+    bias, errors = [], []
+    for width in (100, 400):
+        u = network_u(width, None, [0.25], 4000)[:, 0]
+        bias.append(u.mean() - float(RELU.mean(0.25)))
+        errors.append(u.std() / np.sqrt(len(u)))
+    expected = np.log(400) / 400 / (np.log(100) / 100) * bias[0]
+    assert bias[0] > 20 * errors[0]
+    assert abs(bias[1] - expected) < 4 * errors[1] + 0.1 * bias[0]
