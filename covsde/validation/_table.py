@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from textwrap import wrap
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import jax
 import numpy as np
@@ -12,17 +12,30 @@ import numpy as np
 from .._names import full_name
 from ..activations import AbstractActivation, ShapedReLU
 from ..limits import AbstractLimit, ShapedMLP
+from ..solution import Solution
 from ._rows import LOG_DET, LOG_V, RHO, STOPPED, Row
 from ._statistics import decay_exponent
-
-if TYPE_CHECKING:
-    from ._report import Report
 
 # Kinds with at most this many observables are shown in full.
 _FEW = 3
 
 
-def render(report: Report, full: bool) -> str:
+class Compared(Protocol):
+    """What a table is made of: the results of one comparison."""
+
+    @property
+    def t1(self) -> float: ...
+    @property
+    def limit(self) -> Solution: ...
+    @property
+    def networks(self) -> tuple[Solution, ...]: ...
+    @property
+    def rows(self) -> tuple[Row, ...]: ...
+    @property
+    def notes(self) -> tuple[str, ...]: ...
+
+
+def render(report: Compared, full: bool) -> str:
     """The whole text: what was run, the table, how to read it."""
     widths = [network.width for network in report.networks]
     head = ["observable", "t = 0", "limit", f"n = {widths[-1]}", "W1"]
@@ -133,7 +146,7 @@ def _align(head: list[str], body: Sequence[list[str] | None]) -> list[str]:
     return [above, line(head), rule, *(line(row) if row else "" for row in body)]
 
 
-def _title(report: Report) -> list[str]:
+def _title(report: Compared) -> list[str]:
     solution, networks = report.limit, report.networks
     solver = type(solution.solver).__name__
     return [
@@ -144,7 +157,7 @@ def _title(report: Report) -> list[str]:
     ]
 
 
-def _footer(report: Report, width: int, shortened: bool) -> list[str]:
+def _footer(report: Compared, width: int, shortened: bool) -> list[str]:
     last = report.networks[-1].width
     rows = [row for row in report.rows if row.width == last]
     above = sum(row.above for row in rows)
