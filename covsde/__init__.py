@@ -4,12 +4,13 @@ At initialisation a deep network's outputs are Gaussian given a random covarianc
 `V`. As depth and width grow together, `V` follows a matrix-valued SDE. covsde solves it.
 """
 
-from . import activations, laws, matrices, observables, oracles, solvers
+from . import activations, convergence, laws, matrices, observables, oracles, solvers
 from .activations import AbstractActivation, Identity, ShapedReLU, ShapedSmooth
 from .brownian import BrownianGrid
 from .describe import describe
 from .diffusions import AbstractDiffusion, CongruenceDiffusion
 from .drifts import AbstractDrift, ActivationDrift
+from .estimate import Estimate, estimate
 from .inputs import gram
 from .limits import (
     AbstractLimit,
@@ -51,6 +52,7 @@ __all__ = [
     "BranchCovariance",
     "BrownianGrid",
     "CongruenceDiffusion",
+    "Estimate",
     "FactorEuler",
     "GeodesicStrang",
     "Identity",
@@ -72,9 +74,11 @@ __all__ = [
     "UnshapedMLP",
     "WishartEuler",
     "activations",
+    "convergence",
     "default_solver",
     "default_step",
     "describe",
+    "estimate",
     "gram",
     "laws",
     "matrices",

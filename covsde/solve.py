@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
 from ._checks import found, is_concrete
 from ._problem import check_problem, check_time
@@ -125,7 +125,24 @@ def _simulate(limit, solver, v0, steps, save_times, level, key, num_paths, regul
         dtype=dtype,
         noise_shape=limit.diffusion.noise_shape,
     )
-    v0 = jnp.broadcast_to(v0, (num_paths, m, m))
+    return integrate(limit, solver, v0, path, steps, save_times, level, regular)
+
+
+def integrate(
+    limit: AbstractLimit,
+    solver: diffrax.AbstractSolver,
+    v0: Float[Array, "m m"] | Float[Array, "num_paths m m"],
+    path: BrownianGrid,
+    steps: Float[Array, " steps+1"],
+    save_times: Float[Array, " k"],
+    level: Scalar,
+    regular: bool,
+):
+    """`V` at the times to save, `(num_paths, k, m, m)`, where its paths stopped, and what
+    a projecting solver counted; along a Brownian path that is given, on any steps of it.
+    """
+    m = v0.shape[-1]
+    v0 = jnp.broadcast_to(v0, (path.num_paths, m, m))
     on_factor = isinstance(solver, AbstractFactorSolver)
     factor = factorise(v0).as_invertible(regular)
     start = factor if on_factor else Symmetric.from_dense(v0)

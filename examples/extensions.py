@@ -34,7 +34,7 @@ def validate(name, limit, *classes):
     print(f"\n{name}: {lines(*classes)} lines of code\n")
     print(
         covsde.validate(
-            limit, v0, 0.5, width=(32, 128), key=key, num_paths=4_000, num_networks=2_000
+            limit, v0, 0.5, width=64, key=key, num_paths=4_000, num_networks=2_000
         ),
         flush=True,
     )

@@ -174,12 +174,11 @@ def test_pivots_follow_their_brownian_motions():
     np.testing.assert_allclose(moved, expected, rtol=0, atol=1e-13)
 
 
-@pytest.mark.parametrize("solver", SOLVERS)
-def test_eight_digits_under_a_shaped_relu(solver):
+def test_eight_digits_under_a_shaped_relu():
     """Every norm and every pair: a principal submatrix is a covariance SDE by itself."""
     datasets = pytest.importorskip("sklearn.datasets")
     v0 = np.asarray(covsde.gram(datasets.load_digits().data[:8]))
-    v, law = covariances("relu", solver, v0), PairLaw(T, nodes=128)
+    v, law = covariances("relu", "geodesic", v0), PairLaw(T, nodes=128)
     log_norms_are_normal(v0, v)
     pairs = list(itertools.combinations(range(8), 2))
     rejected = {}

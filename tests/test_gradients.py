@@ -80,8 +80,11 @@ def agree(gradient, difference, name):
     assert digits >= 5
 
 
-@pytest.mark.parametrize("activation", [relu, smooth])
-@pytest.mark.parametrize("route", ROUTES)
+@pytest.mark.parametrize(
+    ("route", "activation"),
+    [(route, relu) for route in ROUTES]
+    + [("solve, geodesic", smooth), ("diffeqsolve, Euler", smooth)],
+)
 def test_gradients_in_the_activation_and_the_start(route, activation):
     direction = jnp.array([[0.3, -0.2], [-0.2, 0.5]])
     parameter = 0.4 if activation is relu else 0.9
