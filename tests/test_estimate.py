@@ -51,9 +51,8 @@ def test_a_run_is_the_sum_of_its_levels(runs):
         weight = 4 / 3 if most else 1.0  # extrapolated by order 2
         total = sum(level.mean for level in most) + weight * last.mean
         assert abs(total - one.value) < 1e-12
-        assert [
-            b.steps / a.steps for a, b in zip(most, [*most[1:], last], strict=True)
-        ] == [2.0] * len(most)
+        steps = np.array([level.steps for level in one.levels])
+        np.testing.assert_array_equal(steps[1:], 2 * steps[:-1])
     assert str(runs[0]).count("\n") == 4 + len(runs[0].levels)
     assert "asked for 0.02" in str(runs[0])
 
@@ -81,18 +80,18 @@ def test_control_variates_know_the_martingales():
 def test_stopped_expectations_of_an_explosive_limit():
     limit = ShapedMLP(ShapedSmooth(jax.nn.silu, 1.0))
     start, share = jnp.array([[1.0]]), lambda v: jnp.minimum(v[:, 0, 0], 4.0)
-    with pytest.raises(ValueError, match="`limit` must not explode.*stop_above"):
+    with pytest.raises(ValueError, match=r"`limit` must not explode.*stop_above"):
         covsde.estimate(limit, start, 0.5, share, tol=0.05, key=jax.random.key(0))
     found = covsde.estimate(
-        limit, start, 0.5, share, tol=0.05, key=jax.random.key(0), stop_above=4.0
+        limit, start, 0.5, share, tol=0.2, key=jax.random.key(0), stop_above=4.0
     )
     fine = covsde.solve(
         limit,
         start,
         0.5,
         key=jax.random.key(1),
-        num_paths=20_000,
-        dt0=1 / 512,
+        num_paths=5_000,
+        dt0=1 / 128,
         stop_above=4.0,
     )
     values = np.asarray(share(fine.vs[:, -1]))
