@@ -22,7 +22,7 @@ demo: $(VENV)/.installed-all  ## run the main study: the limit against finite ne
 test: export XLA_FLAGS := --xla_cpu_multi_thread_eigen=false
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.installed-all,test  ## run the tests
-	@start=$$(date +%s); status=0; $(BIN)/python -m pytest -n 2 -q || status=$$?; \
+	@start=$$(date +%s); status=0; $(BIN)/python -m pytest -n 2 --dist loadscope -q || status=$$?; \
 	echo "the tests took $$(( $$(date +%s) - start )) s"; exit $$status
 
 lint: $(VENV)/.installed-all,dev  ## check style, formatting and types
