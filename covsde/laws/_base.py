@@ -58,6 +58,13 @@ class LogNormal(AbstractLaw):
 
     log: LogGaussian
 
+    def __init__(self, log: LogGaussian):
+        """**Arguments:**
+
+        - `log`: the law of `log X`.
+        """
+        self.log = log
+
     @property
     def mean(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         """`e^{μ + σ²/2}`."""
@@ -80,9 +87,9 @@ class LogNormal(AbstractLaw):
 
 def bisect(function: Callable, p: np.ndarray, low: float, high: float) -> np.ndarray:
     """Where an increasing function on `[low, high]` takes the values `p`, to rounding."""
-    low, high = np.full(p.shape, low), np.full(p.shape, high)
+    lows, highs = np.full(p.shape, low), np.full(p.shape, high)
     for _ in range(54):
-        middle = (low + high) / 2
+        middle = (lows + highs) / 2
         below = function(middle) < p
-        low, high = np.where(below, middle, low), np.where(below, high, middle)
-    return (low + high) / 2
+        lows, highs = np.where(below, middle, lows), np.where(below, highs, middle)
+    return (lows + highs) / 2

@@ -18,6 +18,11 @@ from scipy.linalg import expm
 
 from ._base import bisect
 
+# of a weight, relative to the largest
+_ROUNDING = 1e-11
+# what the last Chebyshev moments of a law may be
+_COARSEST = 1e-3
+
 
 class Collocated(eqx.Module):
     """The law of `p_t`, given where it starts."""
@@ -40,10 +45,11 @@ class Collocated(eqx.Module):
         nodes: int,
     ):
         """`drift` and `variance` take `p, q`; `start` is both; `margins` are δ₀ and δ₁."""
-        self.length, self.margins = sum(start), margins
+        self.length = float(sum(start))
+        self.margins = float(margins[0]), float(margins[1])
         phi = (np.arange(nodes) + 0.5) * np.pi / nodes
         self.p, self.q = self._places(phi)
-        low, high = self.p + margins[0], self.q + margins[1]
+        low, high = self.p + self.margins[0], self.q + self.margins[1]
         slope, bend = 1 / low + 1 / high, 1 / high**2 - 1 / low**2
         bary, d = _barycentric(phi)
         d *= 2 / np.ptp(self._ends)
@@ -55,9 +61,17 @@ class Collocated(eqx.Module):
             row = bary / gaps / np.sum(bary / gaps)
         else:
             row = (gaps == 0).astype(float)
-        self.weights = row @ expm(t * generator)
+        weights = row @ expm(t * generator)
         k = np.arange(1, nodes)
-        self.moments = 2 * np.cos(np.outer(k, phi)) @ self.weights / k
+        cosines = np.cos(np.outer(k, phi)) @ weights
+        noise = np.max(np.abs(cosines[-nodes // 8 :]))
+        if not noise < _COARSEST:
+            raise ValueError(
+                f"`nodes` must be more to resolve this law; got {nodes}, which leave an "
+                f"error of {noise:.1g}. Double them, or simulate with `covsde.solve`."
+            )
+        self.weights = _without_noise(weights)
+        self.moments = 2 * cosines / k
 
     @property
     def _ends(self) -> np.ndarray:
@@ -98,6 +112,13 @@ class Collocated(eqx.Module):
     def quantile(self, probability: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """`p` and `q` where the distribution function has this value."""
         return self._places(bisect(self._cdf, probability, 0.0, np.pi))
+
+
+def _without_noise(weights: np.ndarray) -> np.ndarray:
+    """No weight in the tails, where it is rounding, for a function may be large there."""
+    (real,) = np.nonzero(np.abs(weights) > _ROUNDING * np.max(np.abs(weights)))
+    index = np.arange(len(weights))
+    return np.where((index >= real[0]) & (index <= real[-1]), weights, 0.0)
 
 
 def _barycentric(phi: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

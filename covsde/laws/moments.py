@@ -12,14 +12,13 @@ matrix. It is diagonal in the zonal polynomials, of the partitions λ of k: they
 import functools
 from collections.abc import Sequence
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Scalar
 
 from .._checks import count, found
 from ._base import AbstractLaw
-from .norms import _gain_times, one_covariance
+from .norms import gain_times, one_covariance
 
 _LARGEST_DEGREE = 4
 
@@ -41,7 +40,7 @@ def zero_drift_moment(
 
     Source: Itô's formula for "The Neural Covariance SDE" (Li, Nica, Roy 2022).
     """
-    v0, spread = one_covariance(v0), _gain_times(t1, gain)
+    v0, spread = one_covariance(v0), gain_times(t1, gain)
     degree = len(_check_pairs(pairs, len(v0)))
     contents, vectors = _spectrum(degree)
     growth = jnp.exp(spread * jnp.asarray(contents.sum(axis=1), spread.dtype))

@@ -13,7 +13,9 @@ from ..observables import log_det
 from ._base import LogGaussian
 
 
-def log_norm_law(v0: float, t1: float, gain: float = 1.0) -> LogGaussian:
+def log_norm_law(
+    v0: float | Scalar, t1: float | Scalar, gain: float | Scalar = 1.0
+) -> LogGaussian:
     """`log V^{aa}_T ~ N(log V^{aa}_0 − Γ T, 2 Γ T)`, of a linear network or a shaped ReLU.
 
     **Arguments:**
@@ -25,14 +27,12 @@ def log_norm_law(v0: float, t1: float, gain: float = 1.0) -> LogGaussian:
     Source: "The Neural Covariance SDE" (Li, Nica, Roy 2022), Theorem 3.2.
     """
     way_out = "It is a diagonal entry of V."
-    v0 = parameter("v0", v0, "a positive number", way_out, test=lambda x: x > 0)
-    spread = _gain_times(t1, gain)
-    return LogGaussian(jnp.log(v0) - spread, 2 * spread)
+    start = parameter("v0", v0, "a positive number", way_out, test=lambda x: x > 0)
+    spread = gain_times(t1, gain)
+    return LogGaussian(jnp.log(start) - spread, 2 * spread)
 
 
-def log_det_law(
-    v0: Float[ArrayLike, "m m"], t1: float, gain: float = 1.0
-) -> LogGaussian:
+def log_det_law(v0: Float[ArrayLike, "m m"], t1: float, gain: float = 1.0) -> LogGaussian:
     """`log det V_T ~ N(log det V_0 − Γ m(m+1) T/2, 2 m Γ T)`, of a linear network.
 
     **Arguments:**
@@ -43,7 +43,7 @@ def log_det_law(
 
     Source: Itô's formula for "The Neural Covariance SDE" (Li, Nica, Roy 2022).
     """
-    v0, spread = one_covariance(v0), _gain_times(t1, gain)
+    v0, spread = one_covariance(v0), gain_times(t1, gain)
     m = v0.shape[-1]
     return LogGaussian(log_det(v0) - m * (m + 1) / 2 * spread, 2 * m * spread)
 
@@ -65,7 +65,7 @@ def log_pivot_law(
 
     Source: Itô's formula for "The Neural Covariance SDE" (Li, Nica, Roy 2022).
     """
-    v0, spread = one_covariance(v0), _gain_times(t1, gain)
+    v0, spread = one_covariance(v0), gain_times(t1, gain)
     index = count("index", index, "Pivots are counted from 0.", least=0)
     if index >= len(v0):
         raise ValueError(
@@ -87,7 +87,7 @@ def one_covariance(v0) -> Array:
     return v0
 
 
-def _gain_times(t1, gain) -> Scalar:
+def gain_times(t1, gain) -> Scalar:
     """`Γ T`."""
     way_out = "A network of depth d and width n runs to t1 = d/n."
     t1 = parameter("t1", t1, "a positive finite time", way_out, test=lambda x: x > 0)

@@ -21,6 +21,7 @@ from ..brownian import standard_normals
 from ._base import AbstractLaw
 from ._collocation import Collocated
 
+# How many standard deviations of a linear network's log V the nodes reach
 _TAIL = 8.0
 
 
@@ -115,7 +116,7 @@ class OneInput(eqx.Module):
         steps = count("steps", steps, "256 are the default.")
         return _paths(self.kappa, v0, t1, steps, check_key(key), num_paths)
 
-    def law(self, v0: float, t1: float, *, nodes: int = 128) -> "NormLaw":
+    def law(self, v0: float, t1: float, *, nodes: int = 192) -> "NormLaw":
         """The law of `V_T`, of `κ < 0`; its arguments are those of `NormLaw`."""
         return NormLaw(self.kappa, v0, t1, nodes=nodes)
 
@@ -159,8 +160,9 @@ class NormLaw(AbstractLaw):
 
     `s = V/(1+V)` has polynomial coefficients,
     `ds = (κ s(2s−1) − 2s²(1−s)) dt + √2 s(1−s) dB`, and its backward equation is
-    collocated at Chebyshev nodes. At the default 128 the distribution function is exact
-    to 1e-7 for `0.1 ≤ T ≤ 4`. Computed by NumPy, of known parameters.
+    collocated at Chebyshev nodes. At the default 192, for `−20 ≤ κ ≤ −0.5` and
+    `0.1 ≤ T ≤ 4`, the distribution function and the means of V and log V are exact to
+    1e-7, variances to 1e-5. Computed by NumPy, of known parameters.
 
     Source: the equation of "The Neural Covariance SDE" (Li, Nica, Roy 2022), Theorem 3.10.
     """
@@ -170,12 +172,12 @@ class NormLaw(AbstractLaw):
 
     def __init__(
         self,
-        kappa: float,
-        v0: float,
+        kappa: float | Scalar,
+        v0: float | Scalar,
         t1: float,
         *,
         logarithm: bool = False,
-        nodes: int = 128,
+        nodes: int = 192,
     ):
         """**Arguments:**
 
@@ -189,17 +191,28 @@ class NormLaw(AbstractLaw):
         accepted = "a negative number"
         kappa = number("kappa", kappa, accepted, way_out, test=lambda x: x < 0)
         v0, t1 = _start(v0), _time(t1)
-        nodes = count("nodes", nodes, "128 are the default.", least=16)
+        nodes = count("nodes", nodes, "192 are the default.", least=16)
         self.logarithm = logarithm
         spread = _TAIL * np.sqrt(2 * t1)
         fall = max(kappa + 1, 0.0) * t1
         lowest = min(v0, 1.0) * np.exp(-fall - spread)
         # far above 1 the drift down outruns the noise, and there is no mass
         highest = max(min(-kappa, 1.0), np.exp(-spread) / max(v0, 1.0))
+        # the noise is switched off where there is none, or V² would be large there
+        cap = 20 * min(max(v0, 1.0) * np.exp(spread), max(v0, 1.0) - 40 / kappa)
+        last = 1 / (1 + cap)
+
+        def drift(p, q):
+            return kappa * p * (2 * p - 1) - 2 * p**2 * (q + last)
+
+        def variance(p, q):
+            return 2 * (p * (q + last)) ** 2 * (1 - (last / (q + last)) ** 8)
+
+        p0 = v0 / (1 + v0)
         self._law = Collocated(
-            lambda p, q: kappa * p * (p - q) - 2 * p**2 * q,
-            lambda p, q: 2 * (p * q) ** 2,
-            (v0 / (1 + v0), 1 / (1 + v0)),
+            drift,
+            variance,
+            (p0, 1 / (1 + v0) - last),
             t1,
             margins=(lowest, highest),
             nodes=nodes,
@@ -217,21 +230,27 @@ class NormLaw(AbstractLaw):
 
     def expectation(self, f: Callable[[np.ndarray], np.ndarray]) -> Scalar:
         """`E f(X)` of a smooth function, elementwise on arrays."""
-        values = f(self._number(self._law.p, self._law.q))
+        v, last = self._law.p / (1 - self._law.p), self._law.margins[0]
+        if self.logarithm:  # log v, but finite where there is no mass
+            s = last / (v + last)
+            v = np.log(v + last) - sum(s**j / j for j in range(1, 9))
+        values = f(v)
         return jnp.asarray(self._law.mean(np.asarray(values)))
 
     def cdf(self, x):
         """`P(X ≤ x)`."""
         x = np.asarray(x, float)
         v = np.exp(x) if self.logarithm else np.maximum(x, 0.0)
-        return jnp.asarray(self._law.cdf(v / (1 + v), 1 / (1 + v)))
+        p = np.minimum(v / (1 + v), self._law.length)
+        return jnp.asarray(self._law.cdf(p, self._law.length - p))
 
     def quantile(self, p):
         """The `x` with `P(X ≤ x) = p`."""
-        return jnp.asarray(self._number(*self._law.quantile(np.asarray(p, float))))
+        return jnp.asarray(self._number(self._law.quantile(np.asarray(p, float))[0]))
 
-    def _number(self, p: np.ndarray, q: np.ndarray) -> np.ndarray:
-        return np.log(p / q) if self.logarithm else p / q
+    def _number(self, p: np.ndarray) -> np.ndarray:
+        v = p / (1 - p)
+        return np.log(v) if self.logarithm else v
 
 
 def _start(v0) -> float:

@@ -2,7 +2,6 @@
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Scalar
@@ -35,7 +34,7 @@ class PairLaw(AbstractLaw):
 
     def __init__(
         self,
-        rho0: float,
+        rho0: float | Scalar,
         t1: float,
         strength: float,
         gain: float = 1.0,
