@@ -56,7 +56,8 @@ def number(name: str, x, accepted: str, way_out: str, *, test=None) -> float:
             f"`{name}` must be {accepted}, known outside of `jit`, `grad` and `vmap`; got "
             f"{found(x)}. {way_out}"
         )
-    return float(parameter(name, x, accepted, way_out, test=test))
+    with jax.ensure_compile_time_eval():
+        return float(parameter(name, x, accepted, way_out, test=test))
 
 
 def real_array(name: str, x, accepted: str, way_out: str) -> jax.Array:

@@ -195,7 +195,7 @@ def test_an_entry_has_moments_alone():
     ],
 )
 def test_pairs_by_finite_volumes(rho0, t, strength, gain, ends):
-    functions = (lambda r: r, np.square, lambda r: np.tanh(np.arctanh(r) / 0.7 + 0.2))
+    functions = (lambda r: r, np.square, lambda r: np.tanh(3 * r - 1))
     expected = pair_means(functions, rho0, t, strength, gain, ends=ends)
     law = laws.PairLaw(rho0, t, strength, gain)
     found = [law.expectation(f) for f in functions]
@@ -230,9 +230,9 @@ def test_pairs_that_are_not_resolved_are_refused():
 
 
 def test_norms_become_stationary():
-    law, stationary = laws.NormLaw(-3.0, 2.0, 8.0), laws.OneInput(-3.0).stationary
+    law, stationary = laws.NormLaw(-3.0, 2.0, 16.0), laws.OneInput(-3.0).stationary
     x = stationary.quantile(np.array([0.01, 0.2, 0.5, 0.8, 0.99]))
-    np.testing.assert_allclose(law.cdf(x), stationary.cdf(x), rtol=0, atol=1e-6)
+    np.testing.assert_allclose(law.cdf(x), stationary.cdf(x), rtol=0, atol=1e-7)
 
 
 def test_norms_move_by_their_drift():
@@ -357,11 +357,12 @@ def test_moments_of_the_spectrum_are_the_limit_of_many_inputs(degree):
     loops = np.array([_loops(one, points) for one in _matchings(degree)])
     contents, vectors = _spectrum(degree)
     rest = []
-    for m in (10_000, 20_000):
+    for m in (400, 800):
         growth = np.exp(tau / m * contents.sum(axis=1))
         moment = (growth * vectors[0]) @ vectors.T @ float(m) ** (loops - 1)
         rest.append(moment - laws.FreeLogNormal(tau).moment(degree))
-    assert abs(rest[0]) < 1e-2 and abs(rest[0] / rest[1] - 2) < 0.01
+    # what extrapolation leaves is less by another factor of order 1/m
+    assert abs(2 * rest[1] - rest[0]) < 4 / 400 * abs(rest[0])
 
 
 def test_spectrum_of_sixty_four_inputs():
@@ -431,8 +432,8 @@ def test_refusals():
         laws.of(LINEAR, LogNorm(0), np.stack([V0, V0]), T)
     with pytest.raises(ValueError, match="`b` must differ from `a`"):
         Correlation(1, 1)
-    with pytest.raises(TypeError, match="`a` must be an integer"):
-        LogNorm(0.5)
+    with pytest.raises(ValueError, match="`a` must be an integer of at least 0; got -1"):
+        LogNorm(-1)
     with pytest.raises(ValueError, match="`t1` must be a positive finite time"):
         laws.log_norm_law(1.0, -1.0)
     with pytest.raises(ValueError, match="`pairs` must be 1 to 4"):
@@ -449,7 +450,7 @@ def test_refusals():
         _ = laws.OneInput(-0.5).stationary
     with pytest.raises(TypeError, match="`limit` must be a limit of attention"):
         laws.TwoTokens(LINEAR)
-    with pytest.raises(ValueError, match="`tau` must be a positive number"):
+    with pytest.raises(ValueError, match=r"`tau` must be a number in \(0, 500\]"):
         laws.FreeLogNormal(0.0)
     with pytest.raises(ValueError, match="`index` must be less than m = 3"):
         laws.log_pivot_law(V0, 3, T)

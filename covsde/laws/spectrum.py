@@ -33,12 +33,12 @@ class FreeLogNormal(AbstractLaw):
     def __init__(self, tau: float):
         """**Arguments:**
 
-        - `tau`: τ = m Γ T: inputs times depth/width, positive.
+        - `tau`: τ = m Γ T: inputs times depth/width, in (0, 500].
         """
-        accepted, way_out = "a positive number", "It is inputs × depth/width."
-        self.tau = number("tau", tau, accepted, way_out, test=lambda x: x > 0)
-        zero = np.zeros(())
-        top = bisect(lambda b: -self._squared(b), zero, 0.0, np.pi / self.tau)
+        accepted = "a number in (0, 500]"
+        way_out = "It is inputs × depth/width; beyond, eigenvalues underflow."
+        self.tau = number("tau", tau, accepted, way_out, test=lambda x: 0 < x <= 500)
+        top = bisect(self._below, np.zeros(()), 0.0, np.pi / self.tau)
         self._highest = float(top)
 
     @property
@@ -88,17 +88,17 @@ class FreeLogNormal(AbstractLaw):
 
     # The curve, from its lower end at s = −1 to its upper end at s = 1
 
-    def _squared(self, b):
-        """`(a + ½)²` on the curve."""
-        angle = self.tau * np.asarray(b)
-        # b cot τb
-        ratio = np.divide(angle, np.tan(angle), out=np.ones_like(angle), where=angle > 0)
-        return 0.25 - b**2 + ratio / self.tau
+    def _below(self, b: np.ndarray) -> np.ndarray:
+        """`−(a + ½)²` on the curve."""
+        return b**2 - _cot(b, self.tau) - 0.25
 
     def _psi(self, s: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """`a` and `b`."""
-        b = self._highest * (1 - s**2)
-        return np.sign(s) * np.sqrt(np.maximum(self._squared(b), 0.0)) - 0.5, b
+        """`a` and `b = h (1 − s²)`, with h the height of the curve, where `a = −½`."""
+        h, b = self._highest, self._highest * (1 - s**2)
+        # (a + ½)² = ¼ − b² + b cot τb, less its value 0 at h, over s²: without cancellation
+        turned = _sinc(self.tau * h * s**2) / _sinc(self.tau * b) / np.sin(self.tau * h)
+        squared = h**2 * (2 - s**2) + h * turned - _cot(h, self.tau)
+        return s * np.sqrt(squared) - 0.5, b
 
     def _log_x(self, s: np.ndarray) -> np.ndarray:
         a, b = self._psi(s)
@@ -111,3 +111,13 @@ class FreeLogNormal(AbstractLaw):
 
     def _find(self, x: np.ndarray) -> np.ndarray:
         return bisect(self._log_x, np.log(x), -1.0, 1.0)
+
+
+def _sinc(x):
+    """`sin x/x`."""
+    return np.sinc(x / np.pi)
+
+
+def _cot(b, tau):
+    """`b cot τb`."""
+    return np.cos(tau * b) / (tau * _sinc(tau * b))

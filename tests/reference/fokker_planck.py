@@ -5,6 +5,8 @@ fluxes between cells make the equation a reversible birth-and-death process, who
 is symmetric up to the weights of its equilibrium; its error is even in the cell's size.
 """
 
+import itertools
+
 import numpy as np
 from scipy.linalg import eigh_tridiagonal
 
@@ -15,7 +17,7 @@ def pair_means(functions, rho0, t, strength, gain=1.0, *, ends, cell=1 / 12):
         _means(functions, rho0, t, strength, gain, ends, cell / 2**i) for i in range(4)
     ]
     for order in (4, 16, 64):
-        pairs = zip(values, values[1:], strict=False)
+        pairs = itertools.pairwise(values)
         values = [(order * fine - coarse) / (order - 1) for coarse, fine in pairs]
     return values[0]
 
@@ -31,10 +33,8 @@ def _means(functions, rho0, t, strength, gain, ends, h):
     up, down = rate * step / -np.expm1(-step), rate * step / np.expm1(step)
     weights = np.concatenate([[0.0], np.cumsum(step)])  # logarithms, of the equilibrium
     diagonal = -np.append(up, 0.0) - np.append(0.0, down)
-    # √(up · down), of numbers that may under- and overflow
-    eigenvalues, vectors = eigh_tridiagonal(
-        diagonal, np.abs(rate * step / 2 / np.sinh(step / 2))
-    )
+    coupling = rate * step / 2 / np.sinh(step / 2)  # √(up · down)
+    eigenvalues, vectors = eigh_tridiagonal(diagonal, coupling)
     row = (vectors[below] * np.exp(t * eigenvalues)) @ vectors.T
     row = row * np.exp((weights - weights[below]) / 2)
     return np.array([row @ f(np.tanh(y)) for f in functions])
