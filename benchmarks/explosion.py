@@ -10,29 +10,12 @@ import argparse
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy.integrate import quad
 
 import covsde
+from covsde.laws import TwoTokens
 
 D0, LEVEL = 1.6, 1e6
 CASES = ((0.5, 0.1), (0.5, 0.5), (0.5, 1.0), (0.6, 0.7), (0.3, 0.3))
-
-
-def hitting_probability(gamma: float, tau0: float, d0: float, level: float) -> float:
-    """`∫₀^{d₀} (1+θx²)^{−α} dx / ∫₀^{level}`, `α = 1/(4γ²)`, `θ = γ⁴/(8τ₀²Γ)`.
-
-    From `dd = γ² d³/(16τ₀²) dt + √(2Γd² + γ⁴d⁴/(4τ₀²)) dB`, `Γ = γ²(2−γ²)`.
-    """
-    gain = gamma**2 * (2 - gamma**2)
-    theta, alpha = gamma**4 / (8 * tau0**2 * gain), 1 / (4 * gamma**2)
-
-    def density(y):  # in the logarithm of x, for the level may be far away
-        return np.exp(y) * (1 + theta * np.exp(2 * y)) ** -alpha
-
-    def scale(d):
-        return quad(density, -40, np.log(d), limit=500, epsrel=1e-10)[0]
-
-    return scale(d0) / scale(level)
 
 
 def simulated(gamma, tau0, num_paths: int, dt0: float, key) -> float:
@@ -55,7 +38,8 @@ def simulated(gamma, tau0, num_paths: int, dt0: float, key) -> float:
 def deviation(gamma, tau0, num_paths: int, dt0: float, key) -> tuple[float, float, float]:
     """The simulated and the exact probability, and their distance in standard errors."""
     # tr V/m = d/4 for opposite tokens
-    exact = hitting_probability(gamma, tau0, D0, 4 * LEVEL)
+    tokens = TwoTokens(covsde.ShapedAttention(gamma, tau0))
+    exact = float(tokens.hitting_probability(D0, 4 * LEVEL))
     share = simulated(gamma, tau0, num_paths, dt0, key)
     return share, exact, (share - exact) / np.sqrt(exact * (1 - exact) / num_paths)
 

@@ -49,6 +49,17 @@ def parameter(name: str, x, accepted: str, way_out: str, *, test=None) -> jax.Ar
     return value
 
 
+def number(name: str, x, accepted: str, way_out: str, *, test=None) -> float:
+    """A real number that is known now; for what is computed in NumPy."""
+    if not is_concrete(x):
+        raise TypeError(
+            f"`{name}` must be {accepted}, known outside of `jit`, `grad` and `vmap`; got "
+            f"{found(x)}. {way_out}"
+        )
+    with jax.ensure_compile_time_eval():
+        return float(parameter(name, x, accepted, way_out, test=test))
+
+
 def real_array(name: str, x, accepted: str, way_out: str) -> jax.Array:
     """`x` as an array of float32 or float64; integers become floats."""
     message = f"`{name}` must be {accepted}, float32 or float64; got {{}}. {way_out}"

@@ -130,6 +130,7 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
     num_paths: int | None = eqx.field(static=True)
     dtype: np.dtype = eqx.field(static=True)
     noise_shape: NoiseShape = eqx.field(static=True)
+    exchanged: bool = eqx.field(static=True)
     levy_area: type = eqx.field(static=True, default=diffrax.BrownianIncrement)
 
     def __init__(
@@ -142,6 +143,7 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         first_path=0,
         dtype=None,
         noise_shape="triangle",
+        exchanged=False,
     ):
         """**Arguments:**
 
@@ -153,7 +155,11 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         - `dtype`: float32 or float64; JAX's default if None.
         - `noise_shape`: what the noise needs, `limit.diffusion.noise_shape`: `"triangle"`,
           `"square"`, or a tuple of such.
+        - `exchanged`: whether each cell of even number has the normals of the next, and
+          conversely. On a grid of equal cells that is the antithetic of the same path for
+          steps of two cells.
         """
+        self.exchanged = bool(exchanged)
         self.noise_shape = _check_shape(noise_shape)
         self.dtype = _check_dtype(dtype)
         self.ts = _check_grid(ts, self.dtype)
@@ -196,7 +202,8 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         if self.num_paths is not None:
             paths = self.first_path + jnp.arange(self.num_paths, dtype=jnp.uint32)
         entries = count_entries(self.noise_shape, self.m)
-        key = jax.random.fold_in(self.key, index)
+        drawn = jnp.asarray(index) ^ 1 if self.exchanged else index
+        key = jax.random.fold_in(self.key, drawn)
         z = standard_normals(key, entries, paths, self.dtype)
         z = z * jnp.sqrt(self.ts[index + 1] - self.ts[index])
         return arrange(self.noise_shape, z, self.m)

@@ -335,13 +335,6 @@ def _controlled(controls: np.ndarray) -> np.ndarray:
     return np.concatenate([controls, controls**2 - 1], axis=1)
 
 
-class _Exchanged(BrownianGrid):
-    """A Brownian path with each cell of even number exchanged with the next."""
-
-    def cell(self, index):
-        return super().cell(jnp.asarray(index) ^ 1)
-
-
 @eqx.filter_jit
 def _terms(
     limit, solver, observable, v0, t1, level, key, first_path, steps, alone, regular
@@ -350,15 +343,21 @@ def _terms(
     dtype, m = v0.dtype, v0.shape[-1]
     limit = jax.tree.map(lambda x: x.astype(dtype) if eqx.is_array(x) else x, limit)
     grid = jnp.linspace(0.0, t1, steps + 1, dtype=dtype)
-    options = dict(
-        key=key,
-        num_paths=_CHUNK,
-        first_path=first_path,
-        dtype=dtype,
-        noise_shape=limit.diffusion.noise_shape,
-    )
     cells = refine(grid, getattr(solver, "cells_per_step", 1))
-    path = BrownianGrid(cells, m, **options)
+
+    def brownian(exchanged: bool) -> BrownianGrid:
+        return BrownianGrid(
+            cells,
+            m,
+            key=key,
+            num_paths=_CHUNK,
+            first_path=first_path,
+            dtype=dtype,
+            noise_shape=limit.diffusion.noise_shape,
+            exchanged=exchanged,
+        )
+
+    path = brownian(False)
 
     def value(path: BrownianGrid, grid: Array) -> Array:
         vs, _, _ = integrate(limit, solver, v0, path, grid, grid[-1:], level, regular)
@@ -367,7 +366,7 @@ def _terms(
     fine = value(path, grid)
     if alone:
         return fine, _end(path) / jnp.sqrt(t1)
-    antithetic = value(_Exchanged(cells, m, **options), grid)
+    antithetic = value(brownian(True), grid)
     return (fine + antithetic) / 2 - value(path, grid[::2]), jnp.zeros((_CHUNK, 0), dtype)
 
 

@@ -166,12 +166,6 @@ def test_terminal_correlations(limit, v0, t1, stop_above, mean, deviation):
     assert abs(rho.std() - deviation) < 4 * error
 
 
-@pytest.mark.parametrize(("tau0", "reference"), [(0.1, 0.722), (0.5, 0.257), (1.0, 0.134)])
-def test_probability_of_explosion_by_the_scale_function(tau0, reference):
-    exact = explosion.hitting_probability(0.5, tau0, explosion.D0, 1e12)
-    assert abs(exact - reference) < 6e-4
-
-
 def test_two_tokens_explode_as_often():
     """Reaching `d = 4e6` from 1.6, to four standard errors of 2000 paths."""
     share, exact, z = explosion.deviation(0.5, 0.5, 2000, 1 / 32, jax.random.key(1))

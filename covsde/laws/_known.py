@@ -1,0 +1,106 @@
+"""Which law of an observable is known, of which limit."""
+
+from typing import NoReturn
+
+from jaxtyping import ArrayLike, Float
+
+from .._checks import found, is_concrete
+from .._names import full_name
+from ..activations import Identity, ShapedReLU
+from ..diffusions import CongruenceDiffusion
+from ..drifts import ActivationDrift
+from ..limits import AbstractLimit
+from ..observables import Correlation, Entry, LogDet, LogNorm, correlation
+from ._base import AbstractLaw, LogNormal
+from .moments import EntryMoments
+from .norms import log_det_law, log_norm_law, one_covariance
+from .one_input import NormLaw
+from .pair import PairLaw
+
+_OBSERVABLES = (LogNorm, LogDet, Correlation, Entry)
+
+
+def of(
+    limit: AbstractLimit,
+    observable: LogNorm | LogDet | Correlation | Entry,
+    v0: Float[ArrayLike, "m m"],
+    t1: float,
+) -> AbstractLaw:
+    """The law of an observable of `V_T`, as far as one is known.
+
+    | | linear | shaped ReLU | smooth, κ < 0 |
+    |---|---|---|---|
+    | `LogNorm(a)`, `Entry(a, a)` | Gaussian, log-normal | the same | `NormLaw` |
+    | `Correlation(a, b)` | `PairLaw` | `PairLaw` | |
+    | `LogDet()` | Gaussian | | |
+    | `Entry(a, b)` | `EntryMoments` | | |
+
+    for [`covsde.ShapedMLP`][], [`covsde.ShapedResNet`][], [`covsde.ShapedFeedForward`][],
+    and any other limit with the drift of an activation and the noise `√Γ F dS Fᵀ`.
+
+    **Arguments:**
+
+    - `limit`: a limit, its parameters known.
+    - `observable`: from [`covsde.observables`](#observables).
+    - `v0`: the covariance at the start, `(m, m)`.
+    - `t1`: T, in units of depth/width.
+
+    **Raises:** `LookupError` if no law is known; it says of which observables one is.
+    """
+    if not isinstance(limit, AbstractLimit):
+        raise TypeError(
+            f"`limit` must be a limit; got {found(limit)}. For example "
+            "`covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0))`."
+        )
+    if not isinstance(observable, _OBSERVABLES):
+        raise TypeError(
+            "`observable` must be LogNorm(a), LogDet(), Correlation(a, b) or Entry(a, b) "
+            f"of `covsde.observables`; got {found(observable)}. For example `LogNorm(0)`."
+        )
+    v0 = one_covariance(v0)
+    observable(v0)  # its inputs exist
+    drift, noise = limit.drift, limit.diffusion
+    if not isinstance(drift, ActivationDrift) or type(noise) is not CongruenceDiffusion:
+        _unknown(limit, observable, "")
+    activation, gain = drift.activation, _number(noise.gain)
+    kappa = _number(activation.stability_index) * _number(drift.gain) / gain
+    strength = None  # of the drift of ρ, where ρ has a law of its own
+    if isinstance(activation, Identity | ShapedReLU):
+        strength = _number(getattr(activation, "strength", 0.0) * drift.gain)
+    match observable:
+        case LogNorm(a=a) if kappa == 0:
+            return log_norm_law(v0[a, a], t1, gain)
+        case LogNorm(a=a) if kappa < 0:
+            return NormLaw(kappa, v0[a, a], gain * t1, logarithm=True)
+        case Entry(a=a, b=b) if a == b and kappa == 0:
+            return LogNormal(log_norm_law(v0[a, a], t1, gain))
+        case Entry(a=a, b=b) if a == b and kappa < 0:
+            return NormLaw(kappa, v0[a, a], gain * t1)
+        case Correlation(a=a, b=b) if strength is not None:
+            return PairLaw(correlation(v0)[a, b], t1, strength, gain)
+        case Entry(a=a, b=b) if strength == 0:
+            return EntryMoments(v0, a, b, t1, gain)
+        case LogDet() if strength == 0:
+            return log_det_law(v0, t1, gain)
+    known = "LogNorm(a) and Entry(a, a)" if kappa <= 0 else ""
+    if strength is not None:
+        known = "LogNorm(a), Entry(a, a) and Correlation(a, b)"
+    _unknown(limit, observable, known)
+
+
+def _number(x) -> float:
+    """A parameter of the limit; NaN is one that an activation does not have."""
+    if not is_concrete(x):
+        raise TypeError(
+            "`limit` must have parameters that are known outside of `jit`, `grad` and "
+            "`vmap`; got one that is traced by JAX. Ask for the law outside of them."
+        )
+    return float(x)
+
+
+def _unknown(limit, observable, known: str) -> NoReturn:
+    others = f"those of {known} are known" if known else "nor that of any other observable"
+    raise LookupError(
+        f"No law of {full_name(observable)} is known under {full_name(limit)}; {others}. "
+        "Simulate it with `covsde.solve`."
+    )

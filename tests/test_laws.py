@@ -1,0 +1,468 @@
+"""Laws of the limits against one another, independent computations, and simulations."""
+
+import itertools
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+from reference.fokker_planck import pair_means
+from scipy import stats
+from scipy.integrate import quad
+
+import covsde
+from covsde import (
+    Identity,
+    ShapedAttention,
+    ShapedFeedForward,
+    ShapedMLP,
+    ShapedReLU,
+    ShapedResNet,
+    ShapedSmooth,
+    laws,
+)
+from covsde.laws.moments import _matchings, _spectrum
+from covsde.observables import Correlation, Entry, LogDet, LogNorm
+
+KEY = jax.random.key(110)
+V0 = np.array([[1.0, 0.3, -0.2], [0.3, 1.5, 0.4], [-0.2, 0.4, 0.8]])
+T = 0.5
+LINEAR = ShapedMLP(Identity())
+RELU = ShapedResNet(ShapedReLU(0.5, -1.5), 0.7)
+SMOOTH = ShapedFeedForward(ShapedSmooth(jnp.tanh, 0.8), 0.8)
+
+
+def within_four_errors(samples, expected):
+    samples = np.asarray(samples)
+    error = samples.std(axis=0, ddof=1) / np.sqrt(len(samples))
+    assert np.all(np.abs(samples.mean(axis=0) - expected) < 4 * error)
+
+
+def has_law(samples, law):
+    """By Kolmogorov and Smirnov, at a level of 1e-3."""
+    assert stats.kstest(np.asarray(samples), lambda x: np.asarray(law.cdf(x))).pvalue > 1e-3
+
+
+# What every law is
+
+
+EVERY = {
+    "log-norm": laws.log_norm_law(1.5, T, 0.7),
+    "log-normal": laws.LogNormal(laws.log_norm_law(1.5, T)),
+    "log det": laws.log_det_law(V0, T, 0.7),
+    "pivot": laws.log_pivot_law(V0, 2, T, 0.7),
+    "pair": laws.PairLaw(0.3, T, 0.5, 0.7),
+    "norm": laws.NormLaw(-2.0, 1.2, T),
+    "log of norm": laws.NormLaw(-2.0, 1.2, T, logarithm=True),
+    "stationary": laws.OneInput(-3.0).stationary,
+    "spectrum": laws.FreeLogNormal(1.5),
+}
+
+
+@pytest.mark.parametrize("name", EVERY)
+def test_a_law_agrees_with_itself(name):
+    """Quantiles invert the distribution, and have its mean and variance."""
+    law = EVERY[name]
+    p = np.array([0.001, 0.05, 0.25, 0.5, 0.75, 0.95, 0.999])
+    x = np.asarray(law.quantile(p))
+    assert x.shape == p.shape and np.all(np.diff(x) > 0)
+    np.testing.assert_allclose(law.cdf(x), p, rtol=1e-9)
+    samples = law.sample(KEY, 4000)
+    assert samples.shape == (4000,)
+    within_four_errors(samples, law.mean)
+    within_four_errors((samples - law.mean) ** 2, law.variance)
+    # integrated over p = Φ(z), whose ends hold a mass of 1e-9
+    nodes = np.linspace(-6.0, 6.0, 241)
+    x = np.asarray(law.quantile(stats.norm.cdf(nodes)))
+    weights = stats.norm.pdf(nodes) * 0.05
+    np.testing.assert_allclose(weights @ x, law.mean, rtol=1e-5, atol=1e-6)
+    variance = weights @ (x - float(law.mean)) ** 2
+    np.testing.assert_allclose(variance, law.variance, rtol=1e-3)
+
+
+# Moments
+
+
+def test_second_moments_in_closed_form():
+    """`E V^{ab}V^{cd}`, with `α = (e^{2t}+2e^{−t})/3` and `β = (e^{2t}−e^{−t})/3`."""
+    t = 0.7 * T
+    alpha, beta = (np.exp(2 * t) + 2 * np.exp(-t)) / 3, (np.exp(2 * t) - np.exp(-t)) / 3
+    for a, b, c, d in itertools.product(range(3), repeat=4):
+        swapped = V0[a, c] * V0[b, d] + V0[a, d] * V0[b, c]
+        expected = alpha * V0[a, b] * V0[c, d] + beta * swapped
+        found = laws.zero_drift_moment(V0, T, [(a, b), (c, d)], 0.7)
+        np.testing.assert_allclose(found, expected, rtol=1e-13, atol=1e-15)
+
+
+def test_traces():
+    """`2p + q` grows by `e^{2t}` and `p − q` by `e^{−t}`, of `E tr V²` and `E (tr V)²`."""
+    pairs = list(itertools.product(range(3), repeat=2))
+    p = sum(laws.zero_drift_moment(V0, T, [(a, b), (a, b)]) for a, b in pairs)
+    q = sum(laws.zero_drift_moment(V0, T, [(a, a), (b, b)]) for a, b in pairs)
+    p0, q0 = np.sum(V0**2), np.trace(V0) ** 2
+    np.testing.assert_allclose(2 * p + q, (2 * p0 + q0) * np.exp(2 * T), rtol=1e-13)
+    np.testing.assert_allclose(p - q, (p0 - q0) * np.exp(-T), rtol=1e-13)
+
+
+@pytest.mark.parametrize("degree", [1, 2, 3, 4])
+def test_moments_of_one_input_are_log_normal(degree):
+    found = laws.zero_drift_moment(V0, T, [(1, 1)] * degree, 0.7)
+    growth = np.exp(0.7 * T * degree * (degree - 1))
+    np.testing.assert_allclose(found, 1.5**degree * growth, rtol=1e-13)
+
+
+def test_determinant_from_moments():
+    """`E det V` of three inputs, of degree 3, against the law of its logarithm."""
+    signs = {(0, 1, 2): 1, (1, 2, 0): 1, (2, 0, 1): 1}
+    signs |= {(1, 0, 2): -1, (0, 2, 1): -1, (2, 1, 0): -1}
+    found = sum(
+        sign * laws.zero_drift_moment(V0, T, list(enumerate(columns)))
+        for columns, sign in signs.items()
+    )
+    expected = laws.LogNormal(laws.log_det_law(V0, T)).mean
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+PAIRS = [(0, 1), (1, 2), (0, 0), (0, 2)]
+
+
+@pytest.mark.parametrize("degree", [2, 3, 4])
+def test_one_layer_is_a_wishart_matrix(degree):
+    """The mean of `Π W^{ab}` sums `n^{loops − k}` over the ways to pair `2k` indices."""
+    n = 7
+    ends = np.ravel(PAIRS[:degree])
+    expected = 0.0
+    for matching in _matchings(degree):
+        term = np.prod([V0[ends[i], ends[j]] for i, j in matching])
+        expected += term * float(n) ** (_loops(matching, _matchings(degree)[0]) - degree)
+    found = laws.linear_network_moment(V0, n, 1, PAIRS[:degree])
+    np.testing.assert_allclose(found, expected, rtol=1e-12)
+
+
+def _loops(one, other):
+    """How many loops two pairings of the same points form."""
+    next_of = [
+        {i: j for pair in m.tolist() for i, j in (pair, pair[::-1])} for m in (one, other)
+    ]
+    left, count = set(next_of[0]), 0
+    while left:
+        point, count = left.pop(), count + 1
+        left.add(point)
+        while point in left:
+            left -= {point, next_of[0][point]}
+            point = next_of[1][next_of[0][point]]
+    return count
+
+
+def test_moments_of_finite_networks():
+    """Against sampled networks, whose width is that of the formula."""
+    networks = covsde.oracles.sample(
+        LINEAR, jnp.asarray(V0), 0.5, width=12, key=KEY, num_networks=20_000
+    )
+    v = np.asarray(networks.vs[:, -1])
+    for pairs in (PAIRS[:2], PAIRS[:3], [(0, 1)] * 2):
+        product = np.prod([v[:, a, b] for a, b in pairs], axis=0)
+        within_four_errors(product, laws.linear_network_moment(V0, 12, 6, pairs))
+
+
+def test_finite_networks_tend_to_the_limit():
+    """The rest halves as the width doubles."""
+    limit = laws.zero_drift_moment(V0, T, PAIRS)
+    rest = [laws.linear_network_moment(V0, n, n // 2, PAIRS) - limit for n in (400, 800)]
+    assert abs(rest[0] / rest[1] - 2) < 0.05 and rest[0] != 0
+
+
+def test_an_entry_has_moments_alone():
+    law = laws.EntryMoments(V0, 0, 1, T)
+    assert law.mean == 0.3
+    square = laws.zero_drift_moment(V0, T, [(0, 1), (0, 1)])
+    np.testing.assert_allclose(law.variance, square - 0.09, rtol=1e-13)
+    for method in (law.cdf, law.quantile):
+        with pytest.raises(NotImplementedError, match="Only the moments"):
+            method(0.5)
+
+
+# Pairs
+
+
+@pytest.mark.parametrize(
+    ("rho0", "t", "strength", "gain", "ends"),
+    [
+        (0.3, 1.0, 1 / (2 * np.pi), 1.0, (-4.0, 10.0)),
+        (0.3, 1.0, 0.0, 1.0, (-10.0, 10.0)),
+        (-0.8, 0.4, 0.7, 1.3, (-3.0, 8.0)),
+        (0.95, 3.0, 0.05, 0.5, (-5.0, 13.0)),
+    ],
+)
+def test_pairs_by_finite_volumes(rho0, t, strength, gain, ends):
+    functions = (lambda r: r, np.square, lambda r: np.tanh(3 * r - 1))
+    expected = pair_means(functions, rho0, t, strength, gain, ends=ends)
+    law = laws.PairLaw(rho0, t, strength, gain)
+    found = [law.expectation(f) for f in functions]
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-8)
+
+
+def test_values_of_pairs():
+    """Those of another Fokker–Planck solve, in all the digits given."""
+    relu, linear = (laws.PairLaw(0.3, 1.0, k) for k in (1 / (2 * np.pi), 0.0))
+    assert abs(relu.expectation(np.square) - 0.4661791990) < 1e-9
+    assert abs(relu.mean - 0.34155) < 5e-6
+    assert abs(linear.expectation(np.square) - 0.49288) < 5e-6
+    assert abs(linear.mean - 0.24071) < 5e-6
+    quantiles = [-0.76021, -0.14200, 0.53683, 0.87326, 0.98284]
+    found = relu.quantile([0.05, 0.25, 0.5, 0.75, 0.95])
+    np.testing.assert_allclose(found, quantiles, rtol=0, atol=6e-6)
+
+
+def test_distribution_of_pairs_has_their_means():
+    """`E f(ρ) = f(1) − ∫ f' P(ρ ≤ x) dx`."""
+    law = EVERY["pair"]
+    integral = quad(lambda x: np.exp(x) * float(law.cdf(x)), -1, 1, epsabs=1e-9)[0]
+    np.testing.assert_allclose(np.e - integral, law.expectation(np.exp), atol=1e-8)
+
+
+def test_pairs_that_are_not_resolved_are_refused():
+    with pytest.raises(ValueError, match="`nodes` must be more"):
+        laws.PairLaw(0.3, 1e-4, 0.5)
+
+
+# One input
+
+
+def test_norms_become_stationary():
+    law, stationary = laws.NormLaw(-3.0, 2.0, 16.0), laws.OneInput(-3.0).stationary
+    x = stationary.quantile(np.array([0.01, 0.2, 0.5, 0.8, 0.99]))
+    np.testing.assert_allclose(law.cdf(x), stationary.cdf(x), rtol=0, atol=1e-7)
+
+
+def test_norms_move_by_their_drift():
+    """`d E V = κ E (V² − V)`, `d E log V = κ E (V − 1) − 1`, by a central difference."""
+    kappa, t, h = -2.0, 0.7, 0.01
+    now = laws.NormLaw(kappa, 1.3, t)
+    for logarithm, drift in (
+        (False, lambda v: kappa * v * (v - 1)),
+        (True, lambda v: kappa * (v - 1) - 1),
+    ):
+        # of fourth order
+        weights = {-2: 1 / 12, -1: -2 / 3, 1: 2 / 3, 2: -1 / 12}
+        means = {
+            i: laws.NormLaw(kappa, 1.3, t + i * h, logarithm=logarithm).mean
+            for i in weights
+        }
+        slope = sum(w * means[i] for i, w in weights.items()) / h
+        np.testing.assert_allclose(slope, now.expectation(drift), atol=2e-5)
+
+
+@pytest.mark.parametrize("kappa", [-4.0, -0.7])
+def test_norms_by_their_formula(kappa):
+    paths = laws.OneInput(kappa).sample(1.2, 0.8, key=KEY, num_paths=20_000, steps=128)
+    assert np.all(np.isinf(paths.exploded_at))
+    has_law(paths.v, laws.NormLaw(kappa, 1.2, 0.8))
+
+
+def test_linear_norms_by_their_formula():
+    paths = laws.OneInput(0.0).sample(1.2, 0.8, key=KEY, num_paths=4000, steps=2)
+    has_law(paths.v, laws.LogNormal(laws.log_norm_law(1.2, 0.8)))
+
+
+def test_explosion():
+    one = laws.OneInput(3.0)
+    paths = one.sample(1.0, 6.0, key=KEY, num_paths=20_000)
+    exploded = np.isfinite(paths.exploded_at)
+    within_four_errors(exploded, one.explosion_probability(1.0))
+    assert np.all(np.isinf(np.asarray(paths.v)[exploded]))
+    assert np.all(np.asarray(paths.exploded_at)[exploded] > 0)
+    # they come from where they stop, and die out otherwise
+    ratio = one.explosion_probability(1.0) / one.explosion_probability(4.0)
+    np.testing.assert_allclose(one.hitting_probability(1.0, 4.0), ratio, rtol=1e-14)
+    assert laws.OneInput(-1.0).explosion_probability(1.0) == 0
+    np.testing.assert_allclose(one.hitting_probability(1.0, 4.0), 0.354, atol=5e-4)
+
+
+def test_explosion_times_do_not_depend_on_the_steps():
+    """The median from 8 and 256 steps a unit of time, of independent paths."""
+    one = laws.OneInput(3.0)
+    coarse, fine = (
+        one.sample(2.0, 2.0, key=jax.random.fold_in(KEY, n), num_paths=10_000, steps=n)
+        for n in (64, 512)
+    )
+    assert stats.ks_2samp(coarse.exploded_at, fine.exploded_at).pvalue > 1e-3
+
+
+# Two tokens
+
+
+@pytest.mark.parametrize(("tau0", "reference"), [(0.1, 0.722), (0.5, 0.257), (1.0, 0.134)])
+def test_explosion_of_tokens(tau0, reference):
+    tokens = laws.TwoTokens(ShapedAttention(0.5, tau0))
+    exact = tokens.explosion_probability(1.6)
+    assert abs(exact - reference) < 6e-4
+    np.testing.assert_allclose(tokens.hitting_probability(1.6, 1e12), exact, rtol=1e-10)
+
+
+@pytest.mark.parametrize("heads", [1, 4])
+@pytest.mark.parametrize("gamma", [0.5, 0.5**0.5, 0.9])
+def test_scale_function_of_tokens(gamma, heads):
+    """By quadrature over the distance, and annihilated by the generator."""
+    tau0, limit = 0.4, ShapedAttention(gamma, 0.4, heads)
+    tokens, gain = laws.TwoTokens(limit), gamma**2 * (2 - gamma**2)
+    alpha, theta = heads / (4 * gamma**2), gamma**4 / (8 * heads * tau0**2 * gain)
+
+    def scale(d):
+        return quad(lambda x: (1 + theta * x**2) ** -alpha, 0, d, epsrel=1e-12)[0]
+
+    found = tokens.hitting_probability(np.array([0.5, 1.6]), 5.0)
+    np.testing.assert_allclose(
+        found, [scale(d) / scale(5.0) for d in (0.5, 1.6)], rtol=1e-10
+    )
+    assert (tokens.explosion_probability(1.6) > 1e-12) == (gamma**2 < heads / 2 - 1e-9)
+
+    d, slope = 1.6, (1 + theta * 1.6**2) ** -alpha
+    bend = -2 * alpha * theta * d / (1 + theta * d**2) * slope
+    # drift and noise of d, by Itô from those of V
+    v = jnp.array([[0.9, 0.1], [0.1, 0.9]])
+    one = jnp.array([1.0, -1.0])
+    drift = one @ limit.drift(0.0, v, None) @ one
+    sigma = limit.diffusion.covariance(v)
+    variance = jnp.einsum("a,b,abcd,c,d->", one, one, sigma, one, one)
+    np.testing.assert_allclose(drift * slope + variance / 2 * bend, 0.0, atol=1e-14)
+
+
+# The spectrum
+
+
+@pytest.mark.parametrize("tau", [0.01, 1.0, 6.0])
+def test_density_of_the_spectrum(tau):
+    """Its moments, by a rule that is exact for the square roots at its edges."""
+    law = laws.FreeLogNormal(tau)
+    low, high = law.edges
+    angle = (np.arange(400) + 0.5) * np.pi / 400
+    x = low * (high / low) ** ((1 - np.cos(angle)) / 2)
+    weights = np.asarray(law.density(x)) * x * np.sin(angle)
+    weights *= np.log(high / low) / 2 * np.pi / 400
+    for k, moment in enumerate([1.0, 1.0, 1 + tau, 1 + 3 * tau + 1.5 * tau**2]):
+        np.testing.assert_allclose(weights @ x**k, moment, rtol=1e-10)
+    for k in range(1, 9):
+        np.testing.assert_allclose(weights @ x**k, law.moment(k), rtol=1e-10)
+    middle = np.sqrt(low * high)
+    mass = quad(lambda y: float(law.density(y)), low, middle, epsabs=1e-10)[0]
+    np.testing.assert_allclose(law.cdf(middle), mass, rtol=0, atol=1e-8)
+
+
+@pytest.mark.parametrize("degree", [2, 3, 4])
+def test_moments_of_the_spectrum_are_the_limit_of_many_inputs(degree):
+    """`E tr V^k/m` from `V_0 = I` is a sum over pairings; its rest halves as m doubles."""
+    tau = 1.3
+    points = np.roll(np.arange(2 * degree), -1).reshape(-1, 2)  # (12)(34)…(0 −1)
+    loops = np.array([_loops(one, points) for one in _matchings(degree)])
+    contents, vectors = _spectrum(degree)
+    rest = []
+    for m in (400, 800):
+        growth = np.exp(tau / m * contents.sum(axis=1))
+        moment = (growth * vectors[0]) @ vectors.T @ float(m) ** (loops - 1)
+        rest.append(moment - laws.FreeLogNormal(tau).moment(degree))
+    # what extrapolation leaves is less by another factor of order 1/m
+    assert abs(2 * rest[1] - rest[0]) < 4 / 400 * abs(rest[0])
+
+
+def test_spectrum_of_sixty_four_inputs():
+    """A bias of O(1/m), and eigenvalues so rigid that they hardly fluctuate."""
+    m, tau = 64, 1.0
+    paths = covsde.solve(LINEAR, jnp.eye(m), tau / m, key=KEY, num_paths=8, dt0=tau / m / 8)
+    eigenvalues = np.linalg.eigvalsh(np.asarray(paths.vs[:, -1]))
+    law = laws.FreeLogNormal(tau)
+    distance = stats.kstest(eigenvalues.ravel(), lambda x: np.asarray(law.cdf(x))).statistic
+    assert distance < 2 / m
+    # the test can fail: another τ is told apart
+    other = laws.FreeLogNormal(0.8 * tau)
+    away = stats.kstest(eigenvalues.ravel(), lambda x: np.asarray(other.cdf(x))).statistic
+    assert away > 2 / m
+
+
+# The law of an observable
+
+
+@pytest.mark.parametrize(
+    ("limit", "observables"),
+    [
+        (LINEAR, [LogNorm(1), LogDet(), Correlation(0, 2), Entry(0, 1), Entry(1, 1)]),
+        (RELU, [LogNorm(1), Correlation(0, 2), Entry(1, 1)]),
+        (SMOOTH, [LogNorm(1), Entry(1, 1)]),
+    ],
+    ids=["linear", "relu", "smooth"],
+)
+def test_observables_have_the_laws_that_are_known(limit, observables):
+    paths = covsde.solve(limit, jnp.asarray(V0), T, key=KEY, num_paths=10_000, dt0=1 / 32)
+    for observable in observables:
+        samples, law = observable(paths.vs[:, -1]), laws.of(limit, observable, V0, T)
+        within_four_errors(samples, law.mean)
+        if not isinstance(law, laws.EntryMoments):
+            has_law(samples, law)
+
+
+def test_more_of_the_shaping_is_linear():
+    limit = ShapedMLP(ShapedReLU(0.0, -1.0, p=0.8))
+    for observable in (LogDet(), Correlation(0, 1), Entry(0, 1)):
+        one, other = (laws.of(x, observable, V0, T) for x in (limit, LINEAR))
+        assert type(one) is type(other) and one.variance == other.variance
+
+
+@pytest.mark.parametrize(
+    ("limit", "observable", "message"),
+    [
+        (RELU, LogDet(), r"LogDet\(\).*ShapedResNet.*Correlation\(a, b\) are known"),
+        (SMOOTH, Correlation(0, 1), r"LogNorm\(a\) and Entry\(a, a\) are known"),
+        (ShapedMLP(ShapedSmooth(jax.nn.silu, 1.0)), LogNorm(0), "nor that of any other"),
+        (ShapedAttention(0.5, 1.0), LogNorm(0), "nor that of any other"),
+    ],
+)
+def test_laws_that_are_not_known(limit, observable, message):
+    with pytest.raises(LookupError, match=message):
+        laws.of(limit, observable, V0, T)
+
+
+def test_refusals():
+    with pytest.raises(TypeError, match="`limit` must be a limit"):
+        laws.of("mlp", LogNorm(0), V0, T)
+    with pytest.raises(TypeError, match="`observable` must be LogNorm"):
+        laws.of(LINEAR, "log V", V0, T)
+    with pytest.raises(IndexError, match="at least 4 inputs"):
+        laws.of(LINEAR, LogNorm(3), V0, T)
+    with pytest.raises(ValueError, match="`v0` must be one covariance"):
+        laws.of(LINEAR, LogNorm(0), np.stack([V0, V0]), T)
+    with pytest.raises(ValueError, match="`b` must differ from `a`"):
+        Correlation(1, 1)
+    with pytest.raises(ValueError, match="`a` must be an integer of at least 0; got -1"):
+        LogNorm(-1)
+    with pytest.raises(ValueError, match="`t1` must be a positive finite time"):
+        laws.log_norm_law(1.0, -1.0)
+    with pytest.raises(ValueError, match="`pairs` must be 1 to 4"):
+        laws.zero_drift_moment(V0, T, [(0, 1)] * 5)
+    with pytest.raises(ValueError, match="`pairs` must be of inputs from 0 to 2"):
+        laws.zero_drift_moment(V0, T, [(0, 3)])
+    with pytest.raises(ValueError, match="`pairs` must be a list of pairs"):
+        laws.zero_drift_moment(V0, T, [0, 1])
+    with pytest.raises(ValueError, match=r"`rho0` must be a number in \(-1, 1\)"):
+        laws.PairLaw(1.0, T, 0.5)
+    with pytest.raises(ValueError, match="`kappa` must be a negative number"):
+        laws.NormLaw(0.5, 1.0, T)
+    with pytest.raises(ValueError, match="`kappa` must be less than -1"):
+        _ = laws.OneInput(-0.5).stationary
+    with pytest.raises(TypeError, match="`limit` must be a limit of attention"):
+        laws.TwoTokens(LINEAR)
+    with pytest.raises(ValueError, match=r"`tau` must be a number in \(0, 500\]"):
+        laws.FreeLogNormal(0.0)
+    with pytest.raises(ValueError, match="`index` must be less than m = 3"):
+        laws.log_pivot_law(V0, 3, T)
+    with pytest.raises(TypeError, match="known outside of `jit`"):
+        jax.jit(lambda t: laws.PairLaw(0.3, t, 0.5).mean)(1.0)
+
+
+def test_norms_and_moments_are_differentiable():
+    """In the time, against their equations."""
+    slope = jax.grad(lambda t: laws.log_det_law(V0, t).mean)(T)
+    np.testing.assert_allclose(slope, -6.0, rtol=1e-14)
+    slope = jax.grad(lambda t: laws.zero_drift_moment(V0, t, [(0, 1), (0, 1)]))(T)
+    both = [(0, 0), (1, 1)], [(0, 1), (0, 1)]
+    expected = sum(laws.zero_drift_moment(V0, T, pairs) for pairs in both)
+    np.testing.assert_allclose(slope, expected, rtol=1e-12)
