@@ -7,7 +7,16 @@ import pytest
 
 from covsde import gram
 from covsde._problem import check_covariance
-from covsde.observables import correlation, log_det, log_diagonal, mean_variance
+from covsde.observables import (
+    Correlation,
+    Entry,
+    LogDet,
+    LogNorm,
+    correlation,
+    log_det,
+    log_diagonal,
+    mean_variance,
+)
 
 EPS = np.finfo(float).eps
 SHAPES = pytest.mark.parametrize("batch", [(), (4,), (3, 2)], ids=str)
@@ -180,3 +189,15 @@ def test_observables_under_jit_and_vmap(observable):
     v = random_covariance(3, (4,))
     np.testing.assert_allclose(jax.jit(observable)(v), observable(v), rtol=1e-13)
     np.testing.assert_allclose(jax.vmap(observable)(v), observable(v), rtol=1e-13)
+
+
+def test_one_number_of_each_matrix():
+    v = random_covariance(3, (4,))
+    np.testing.assert_array_equal(Entry(0, 2)(v), v[:, 0, 2])
+    np.testing.assert_array_equal(LogNorm(1)(v), log_diagonal(v)[:, 1])
+    np.testing.assert_array_equal(Correlation(0, 2)(v), correlation(v)[:, 0, 2])
+    np.testing.assert_array_equal(LogDet()(v), log_det(v))
+    assert {Entry(0, 2): "hashable"}[Entry(0, 2)] and Entry(0, 2) != Entry(2, 0)
+    for observable in (Entry(0, 3), LogNorm(3), Correlation(3, 0)):
+        with pytest.raises(IndexError, match=r"must have at least 4 inputs for .*; got 3"):
+            observable(v)
