@@ -17,12 +17,12 @@ demo: $(VENV)/.installed-all  ## run the main study: the limit against finite ne
 	@start=$$(date +%s); status=0; $(BIN)/covsde validate || status=$$?; \
 	echo "covsde validate took $$(( $$(date +%s) - start )) s"; exit $$status
 
-# Two workers share the machine: a thread each keeps them out of each other's way, and a
-# file each lets its tests share what was compiled.
+# Two workers share the machine: a thread each keeps them out of each other's way. Each
+# starts on half of the files, whose tests share what was compiled.
 test: export XLA_FLAGS := --xla_cpu_multi_thread_eigen=false
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.installed-all,test  ## run the tests
-	@start=$$(date +%s); status=0; $(BIN)/python -m pytest -n 2 --dist loadscope -q || status=$$?; \
+	@start=$$(date +%s); status=0; $(BIN)/python -m pytest -n 2 --dist worksteal -q || status=$$?; \
 	echo "the tests took $$(( $$(date +%s) - start )) s"; exit $$status
 
 lint: $(VENV)/.installed-all,dev  ## check style, formatting and types

@@ -11,6 +11,7 @@ BENCHMARKS = {
     "explosion": "hitting probabilities under attention against the scale function",
     "networks": "the limit against literal networks as width grows",
     "unshaped": "unshaped networks against their laws as width grows",
+    "strong_order": "strong orders, with Lévy areas and without",
     "estimates": "whether expectations keep the tolerance that was asked for",
     "speed": "CPU time per path and step against what a user would write first",
     "crossover": "packed against whole matrices, by the number of inputs",

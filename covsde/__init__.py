@@ -32,6 +32,7 @@ from .solve import default_solver, default_step, solve
 from .solvers import (
     FactorEuler,
     GeodesicStrang,
+    MagnusStrang,
     NinomiyaNinomiya,
     PalindromicStrang,
     ProjectedEuler,
@@ -58,6 +59,7 @@ __all__ = [
     "Identity",
     "KernelODE",
     "LeakyReLU",
+    "MagnusStrang",
     "NinomiyaNinomiya",
     "PalindromicStrang",
     "ProjectedEuler",

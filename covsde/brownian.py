@@ -7,7 +7,7 @@ it). Increments over several cells add up, so coarse and fine steps share one pa
 """
 
 import math
-from typing import Any, Literal
+from typing import Any, Literal, cast
 
 import diffrax
 import equinox as eqx
@@ -20,7 +20,7 @@ from jax.extend.random import threefry_2x32
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._checks import check_finite, check_key, count, is_concrete, real_array
-from .matrices import Lower, Square, materialise, num_entries
+from .matrices import Lower, Square, materialise, multiply, num_entries
 
 # Independent Brownian motions: of lower triangles, of square matrices, or several
 NoiseShape = Literal["triangle", "square"] | tuple[Any, ...]
@@ -113,6 +113,17 @@ def _check_shape(shape) -> NoiseShape:
             f"{shape!r}. Pass `limit.diffusion.noise_shape`."
         )
     return shape
+
+
+class LevyIncrement(eqx.Module):
+    """What a strong scheme needs of a step: the increment and its Lévy area.
+
+    - `motion`: the increment of the lower triangle B.
+    - `area`: `½ ∫ (N dN − dN N)` from the step's start, of `N_ii = B_ii/√2`, `N_ij = B_ij`.
+    """
+
+    motion: Lower
+    area: Lower
 
 
 class BrownianGrid(diffrax.AbstractBrownianPath):
@@ -209,11 +220,16 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         return arrange(self.noise_shape, z, self.m)
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False) -> Any:
-        """The increment over `[t0, t1]`, or from the start of the grid to `t0`."""
+        """The increment over `[t0, t1]`, or from the start of the grid to `t0`.
+
+        With `use_levy` a [`covsde.brownian.LevyIncrement`][], whose area is that of the
+        path which is straight within each cell.
+        """
         del left
-        if use_levy:
+        if use_levy and self.noise_shape != "triangle":
             raise ValueError(
-                "`BrownianGrid` has no Lévy area; use a solver that needs none."
+                "`BrownianGrid` has Lévy areas of lower triangles alone; got the noise "
+                f"shape {self.noise_shape!r}. Use a solver that needs none."
             )
         start, end = (self.ts[0], t0) if t1 is None else (t0, t1)
         first, last = self._index(start), self._index(end)
@@ -224,6 +240,15 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         def add(index, total):
             return jax.tree.map(jnp.add, total, self.cell(index))
 
+        def add_with_area(index, total):
+            increment = self.cell(index)
+            n, dn = (x.scale_diagonal(0.5**0.5) for x in (total.motion, increment))
+            area = (multiply(n, dn) - multiply(dn, n)) * 0.5
+            return LevyIncrement(total.motion + increment, total.area + area)
+
+        if use_levy:
+            nothing = LevyIncrement(cast(Lower, zero), cast(Lower, zero))
+            return lax.fori_loop(first, last, add_with_area, nothing)
         return lax.fori_loop(first, last, add, zero)
 
     def _index(self, t) -> Array:

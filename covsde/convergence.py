@@ -158,13 +158,14 @@ def study(
         check_step(problem.t1 / numbers[0], check_solver(solver), limit, m)
 
     fine = _FINER * numbers[-1]
+    cells = max(getattr(solver, "cells_per_step", 1) for solver in solvers)
     values = {}
     for solver in solvers:
         wanted = numbers if exact is not None else (*numbers, fine)
         if exact is None and not strong and values:
             wanted = numbers  # the first solver's fine solution serves all
         values[full_name(solver)] = _values(
-            limit, solver, observable, problem, wanted, fine
+            limit, solver, observable, problem, wanted, fine, cells
         )
     first = next(iter(values.values()))
     rows = []
@@ -198,7 +199,9 @@ def _check_steps(steps) -> tuple[int, ...]:
     return numbers
 
 
-def _values(limit, solver, observable, problem, numbers, finest: int) -> np.ndarray:
+def _values(
+    limit, solver, observable, problem, numbers, finest: int, cells: int
+) -> np.ndarray:
     """`f(V_T)` for every path and number of steps, `(num_paths, len(numbers))`."""
     regular = check_singular(problem.v0, limit, solver)
     chunks = []
@@ -213,6 +216,7 @@ def _values(limit, solver, observable, problem, numbers, finest: int) -> np.ndar
             jnp.asarray(first, jnp.uint32),
             numbers,
             finest,
+            cells,
             regular,
         )
         chunks.append(np.asarray(chunk)[: problem.num_paths - first])
@@ -221,13 +225,13 @@ def _values(limit, solver, observable, problem, numbers, finest: int) -> np.ndar
 
 @eqx.filter_jit
 def _chunk(
-    limit, solver, observable, v0, t1, key, first_path, numbers, finest: int, regular
+    limit, solver, observable, v0, t1, key, first_path, numbers, finest, cells, regular
 ) -> Float[Array, "num_paths numbers"]:
     dtype, m = v0.dtype, v0.shape[-1]
     limit = jax.tree.map(lambda x: x.astype(dtype) if eqx.is_array(x) else x, limit)
     grid = jnp.linspace(0.0, t1, finest + 1, dtype=dtype)
     path = BrownianGrid(
-        refine(grid, 2),  # some solvers ask for two increments a step
+        refine(grid, cells),
         m,
         key=key,
         num_paths=_CHUNK,

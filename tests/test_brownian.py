@@ -225,8 +225,8 @@ def test_float32(m):
 
 def test_no_levy_area():
     assert grid().levy_area is diffrax.BrownianIncrement
-    with pytest.raises(ValueError, match="no Lévy area"):
-        grid().evaluate(0.0, 1.0, use_levy=True)
+    with pytest.raises(ValueError, match="Lévy areas of lower triangles alone"):
+        grid(noise_shape="square").evaluate(0.0, 1.0, use_levy=True)
 
 
 def test_it_is_a_pytree_of_arrays():
@@ -235,3 +235,25 @@ def test_it_is_a_pytree_of_arrays():
     assert all(isinstance(leaf, jax.Array) for leaf in leaves)
     again = jax.tree.unflatten(structure, leaves)
     np.testing.assert_array_equal(every_cell(again), every_cell(path))
+
+
+@pytest.mark.parametrize("m", [2, 3, 9])
+def test_areas_are_those_of_the_straight_path(m):
+    """`½ Σ (N ΔN − ΔN N)` cell by cell, and Chen's relation for two steps."""
+    path = BrownianGrid(np.linspace(0, 1, 7), m, key=jax.random.key(3), num_paths=5)
+    found = path.evaluate(0.0, 1.0, use_levy=True)
+    on = np.where(np.eye(m), 0.5**0.5, 1.0)
+    n, area = np.zeros((5, m, m)), np.zeros((5, m, m))
+    for cell in range(6):
+        dn = np.asarray(path.cell(jnp.asarray(cell)).to_dense()) * on
+        area += (n @ dn - dn @ n) / 2
+        n += dn
+    motion = np.asarray(found.motion.to_dense()) * on
+    np.testing.assert_allclose(motion, n, rtol=0, atol=1e-14)
+    np.testing.assert_allclose(found.area.to_dense(), area, rtol=0, atol=1e-14)
+    first, second = (
+        path.evaluate(t0, t1, use_levy=True) for t0, t1 in ((0.0, 0.5), (0.5, 1.0))
+    )
+    a, b = (np.asarray(x.motion.to_dense()) * on for x in (first, second))
+    both = np.asarray(first.area.to_dense() + second.area.to_dense())
+    np.testing.assert_allclose(both + (a @ b - b @ a) / 2, area, rtol=0, atol=1e-14)

@@ -21,7 +21,7 @@ def squared_correlation(v):
 
 @pytest.fixture(scope="module")
 def weak():
-    solvers = [covsde.PalindromicStrang(), covsde.WishartEuler()]
+    solvers = [covsde.PalindromicStrang(), covsde.FactorEuler()]
     return study(
         RELU,
         solvers,
@@ -39,7 +39,7 @@ def test_weak_errors_are_those_of_quadrature(weak):
     """Errors of `python -m benchmarks.weak_order`, to four standard errors."""
     known = {
         "PalindromicStrang()": [-6.81e-3, -1.87e-3, -4.80e-4],
-        "WishartEuler()": [2.13e-1, 9.59e-2, 4.50e-2],
+        "FactorEuler()": [1.04e-1, 7.59e-2, 3.97e-2],
     }
     for row in weak.rows:
         distance = np.abs(row.errors - known[row.solver]) / row.standard_errors
@@ -47,32 +47,31 @@ def test_weak_errors_are_those_of_quadrature(weak):
 
 
 def test_points_below_the_noise_are_left_out(weak):
-    palindromic, wishart = weak.rows
-    assert not palindromic.above_noise[-1] and wishart.above_noise.all()
+    palindromic, euler = weak.rows
+    assert not palindromic.above_noise[-1] and euler.above_noise.all()
     assert palindromic.order.points == palindromic.above_noise.sum()
-    assert wishart.order.points == 3
-    assert abs(wishart.order.slope - 1.1) < wishart.order.margin + 0.1
+    assert euler.order.points == 3
+    assert 0 < euler.order.slope < 1
     text = str(weak)
     assert "°" in text and "left out of the order" in text and "20,000 paths" in text
 
 
-def test_strong_order_without_areas():
-    """One half, for ρ, on the same paths."""
+def test_strong_order_with_areas():
+    """One, with the shaped ReLU's drift; the benchmark has four inputs, too."""
     found = study(
         RELU,
-        [covsde.PalindromicStrang()],
+        [covsde.MagnusStrang()],
         V0,
-        1.0,
+        0.5,
         lambda v: correlation(v)[:, 0, 1],
         key=KEY,
-        num_paths=4_000,
-        steps=(4, 8, 16),
+        num_paths=2_000,
+        steps=(2, 4, 8),
         strong=True,
     )
     (row,) = found.rows
-    assert row.above_noise.all()
-    assert abs(row.order.slope - 0.5) < row.order.margin + 0.1
-    assert "strong errors" in found.title
+    assert row.above_noise.all() and "strong errors" in found.title
+    assert row.order.slope > 0.9
 
 
 def test_regression_knows_the_noise():

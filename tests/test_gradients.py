@@ -62,7 +62,6 @@ def by_diffeqsolve(solver, t1=T):
 ROUTES = {
     "solve, geodesic": by_solve(covsde.GeodesicStrang()),
     "solve, palindromic": by_solve(covsde.PalindromicStrang()),
-    "diffeqsolve, geodesic": by_diffeqsolve(covsde.GeodesicStrang()),
     # so short that Euler–Maruyama on V stays within the cone
     "diffeqsolve, Euler": by_diffeqsolve(diffrax.Euler(), t1=T / 32),
 }

@@ -203,3 +203,15 @@ def test_triangularise_keeps_small_pivots(m):
     np.testing.assert_allclose(np.diag(factor), pivots, rtol=1e-8)
     np.testing.assert_allclose(factor @ factor.T, a @ a.T, rtol=1e-13, atol=1e-4)
     assert not np.any(np.triu(factor, 1))
+
+
+@pytest.mark.parametrize("m", [1, 3, 8, 9])
+def test_exponential_of_a_triangle(m):
+    x = np.tril(np.random.default_rng(m).normal(size=(m, m)))
+    x /= np.linalg.norm(x, 2)
+    found = matrices.expm_lower(Lower.from_dense(jnp.asarray(x)[None])).to_dense()[0]
+    exact = scipy.linalg.expm(x)
+    assert np.linalg.norm(found - exact) < 1e-7 * np.linalg.norm(exact)
+    # pivots are positive however long the step
+    long = matrices.expm_lower(Lower.from_dense(jnp.asarray(-30 * x)[None]))
+    assert np.all(long.diagonal() > 0)

@@ -32,11 +32,10 @@ def lost(start, activation, solver, num_paths):
     ]
 
 
-@pytest.mark.parametrize("activation", ACTIVATIONS)
 @pytest.mark.parametrize(
-    "solver",
-    [covsde.GeodesicStrang(), covsde.PalindromicStrang()],
-    ids=["geodesic", "palindromic"],
+    ("solver", "activation"),
+    [(covsde.GeodesicStrang(), "ReLU"), (covsde.PalindromicStrang(), "SiLU")],
+    ids=["geodesic-ReLU", "palindromic-SiLU"],
 )
 def test_four_inputs(solver, activation):
     for start in SMALL:

@@ -3,6 +3,7 @@
 from ._base import AbstractFactorSolver
 from .factor_euler import FactorEuler
 from .geodesic import GeodesicStrang
+from .magnus import MagnusStrang
 from .ninomiya import NinomiyaNinomiya
 from .palindromic import PalindromicStrang
 from .projected import ProjectedEuler
@@ -13,6 +14,7 @@ __all__ = [
     "AbstractFactorSolver",
     "FactorEuler",
     "GeodesicStrang",
+    "MagnusStrang",
     "NinomiyaNinomiya",
     "PalindromicStrang",
     "ProjectedEuler",
