@@ -217,3 +217,14 @@ def test_attention_keeps_the_rank():
     eigenvalues = np.linalg.eigvalsh(v)
     assert np.all(np.abs(eigenvalues[:, :2]) < 1e-12 * eigenvalues[:, -1:])
     assert np.all(eigenvalues[:, 2] > 1e-9 * eigenvalues[:, -1])
+
+
+def test_magnus_keeps_the_rank():
+    """Equal inputs stay equal, and the pivots of the others have their exact law."""
+    x = np.random.default_rng(2).normal(size=(3, 5))
+    v0 = jnp.asarray(x[[0, 1, 0, 2]] @ x[[0, 1, 0, 2]].T / 5)
+    linear = covsde.ShapedMLP(covsde.Identity())
+    call = dict(key=jax.random.key(0), num_paths=50, dt0=1 / 4)
+    vs = covsde.solve(linear, v0, 0.5, solver=covsde.MagnusStrang(), **call).vs[:, -1]
+    np.testing.assert_allclose(vs[:, 0], vs[:, 2], rtol=1e-13)
+    assert np.all(np.linalg.eigvalsh(np.asarray(vs)[:, [[0], [1], [3]], [0, 1, 3]]) > 0)
