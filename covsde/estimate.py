@@ -236,7 +236,7 @@ class _Sampler:
         return y, np.concatenate(controls)
 
     def estimate(self, tol: float, confidence: float) -> Estimate:
-        spread = tol**2 * (1 - _BIAS_SHARE)
+        spread = tol**2 * (1 - 2 * _BIAS_SHARE)  # as much again in reserve
         pilots = {(0, True): self.pilot(0, True)}
         last = 1
         while True:
