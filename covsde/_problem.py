@@ -1,7 +1,8 @@
 """What every simulation is asked for, checked before anything is compiled."""
 
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
+import equinox as eqx
 import jax
 import numpy as np
 
@@ -17,6 +18,8 @@ from ._checks import (
 from .limits import AbstractLimit
 
 _SYMMETRY_TOLERANCE = 1e-6
+
+_Module = TypeVar("_Module", bound=eqx.Module)
 
 _WAYS_OUT = {
     "t1": "Pass a plain number: a network of depth d and width n runs to t1 = d/n.",
@@ -52,6 +55,11 @@ def check_problem(
     return Problem(
         v0, save_times, t1, check_level(stop_above, v0), check_key(key), num_paths
     )
+
+
+def in_dtype(module: _Module, dtype) -> _Module:
+    """A limit or network with its parameters in the dtype of `v0`."""
+    return jax.tree.map(lambda x: x.astype(dtype) if eqx.is_array(x) else x, module)
 
 
 def check_time(name: str, t) -> float:

@@ -9,7 +9,6 @@ from dataclasses import dataclass
 
 import diffrax
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -17,7 +16,7 @@ from scipy import stats
 
 from ._checks import count, found, is_concrete, is_real
 from ._names import full_name
-from ._problem import check_problem
+from ._problem import check_problem, in_dtype
 from .brownian import BrownianGrid
 from .limits import AbstractLimit
 from .solve import check_drift, check_singular, check_solver, check_step, integrate, refine
@@ -159,26 +158,22 @@ def study(
 
     fine = _FINER * numbers[-1]
     cells = max(getattr(solver, "cells_per_step", 1) for solver in solvers)
-    values = {}
+    values = []
     for solver in solvers:
-        wanted = numbers if exact is not None else (*numbers, fine)
-        if exact is None and not strong and values:
-            wanted = numbers  # the first solver's fine solution serves all
-        values[full_name(solver)] = _values(
-            limit, solver, observable, problem, wanted, fine, cells
-        )
-    first = next(iter(values.values()))
+        # of weak errors, the first solver's fine solution serves all
+        needs_fine = exact is None and (strong or not values)
+        wanted = (*numbers, fine) if needs_fine else numbers
+        values.append(_values(limit, solver, observable, problem, wanted, fine, cells))
     rows = []
-    for solver, name in zip(solvers, values, strict=True):
-        f = values[name][:, : len(numbers)]
+    for solver, found_values in zip(solvers, values, strict=True):
+        f = found_values[:, : len(numbers)]
         if exact is not None:
             rest = f - float(exact)
         elif strong:
-            rest = np.abs(f - values[name][:, -1:])
+            rest = np.abs(f - found_values[:, -1:])
         else:
-            rest = f - first[:, -1:]
-        rows.append(_errors(name, numbers, problem.t1, rest, confidence))
-        del solver
+            rest = f - values[0][:, -1:]
+        rows.append(_errors(full_name(solver), numbers, problem.t1, rest, confidence))
     reference = "a fine solution on the same paths" if exact is None else f"{exact:.10g}"
     kind = "strong" if strong else "weak"
     title = f"{kind} errors of {full_name(limit)} at t = {problem.t1:g}"
@@ -228,7 +223,7 @@ def _chunk(
     limit, solver, observable, v0, t1, key, first_path, numbers, finest, cells, regular
 ) -> Float[Array, "num_paths numbers"]:
     dtype, m = v0.dtype, v0.shape[-1]
-    limit = jax.tree.map(lambda x: x.astype(dtype) if eqx.is_array(x) else x, limit)
+    limit = in_dtype(limit, dtype)
     grid = jnp.linspace(0.0, t1, finest + 1, dtype=dtype)
     path = BrownianGrid(
         refine(grid, cells),

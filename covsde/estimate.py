@@ -14,9 +14,9 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.stats import norm
 
-from ._checks import found, is_concrete, is_real
+from ._checks import found, is_concrete, number
 from ._names import full_name
-from ._problem import check_problem
+from ._problem import check_problem, in_dtype
 from .brownian import BrownianGrid
 from .limits import AbstractLimit
 from .solve import (
@@ -26,6 +26,7 @@ from .solve import (
     default_solver,
     default_step,
     integrate,
+    max_step,
     refine,
 )
 
@@ -150,8 +151,12 @@ def estimate(
             f"`observable` must be a function of covariances (num_paths, m, m); got "
             f"{found(observable)}. For example `lambda v: v[:, 0, 1]`."
         )
-    tol = _between("tol", tol, 0, math.inf, "It is a root mean square error, e.g. 1e-3.")
-    confidence = _between("confidence", confidence, 0, 1, "0.95 is usual.")
+    way_out = "It is a root mean square error, e.g. 1e-3."
+    tol = number("tol", tol, "a positive number", way_out, test=lambda x: x > 0)
+    accepted, way_out = "between 0 and 1", "0.95 is usual."
+    confidence = number(
+        "confidence", confidence, accepted, way_out, test=lambda x: 0 < x < 1
+    )
     if not is_concrete(eqx.filter(limit, eqx.is_array)):
         raise TypeError(
             "`estimate` decides by what it measures and cannot be traced by JAX. Call it "
@@ -170,16 +175,6 @@ def estimate(
     return sampler.estimate(tol, confidence)
 
 
-def _between(name: str, x, low: float, high: float, way_out: str) -> float:
-    accepted = "a positive number" if high == math.inf else f"between {low} and {high}"
-    message = f"`{name}` must be {accepted}; got {found(x)}. {way_out}"
-    if not is_real(x) or not is_concrete(x):
-        raise TypeError(message)
-    if not low < float(x) < high:
-        raise ValueError(message)
-    return float(x)
-
-
 class _Sampler:
     """Levels of one problem, sampled on demand."""
 
@@ -187,10 +182,9 @@ class _Sampler:
         self.limit, self.solver, self.observable = limit, solver, observable
         self.problem, self.regular = problem, regular
         m = problem.v0.shape[-1]
-        longest = _LONGEST * default_step(solver, limit, m)
-        bound = getattr(solver, "max_step", None)
-        if bound is not None:
-            longest = min(longest, 0.5 * float(bound(limit, m)))
+        longest = min(
+            _LONGEST * default_step(solver, limit, m), 0.5 * max_step(solver, limit, m)
+        )
         self.first = max(1, math.ceil(problem.t1 / longest - 1e-9))
         # stopping is looked at after each step, which is of order one half
         stopped = np.isfinite(problem.level)
@@ -241,7 +235,8 @@ class _Sampler:
         last = 1
         while True:
             for level in range(1, last + 1):
-                pilots.setdefault((level, False), self.pilot(level, False))
+                if (level, False) not in pilots:
+                    pilots[level, False] = self.pilot(level, False)
             if self._bias(pilots, last) ** 2 <= _BIAS_SHARE * tol**2:
                 break
             latest = pilots[last, False]
@@ -341,7 +336,7 @@ def _terms(
 ) -> tuple[Array, Array]:
     """`f` on a grid; or its mean over a path and its antithetic, less `f` on a coarser."""
     dtype, m = v0.dtype, v0.shape[-1]
-    limit = jax.tree.map(lambda x: x.astype(dtype) if eqx.is_array(x) else x, limit)
+    limit = in_dtype(limit, dtype)
     grid = jnp.linspace(0.0, t1, steps + 1, dtype=dtype)
     cells = refine(grid, getattr(solver, "cells_per_step", 1))
 

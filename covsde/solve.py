@@ -14,7 +14,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
 from ._checks import found, is_concrete
-from ._problem import check_problem, check_time
+from ._problem import check_problem, check_time, in_dtype
 from .brownian import BrownianGrid
 from .diffusions import CongruenceDiffusion
 from .drifts import AbstractDrift
@@ -115,7 +115,7 @@ def solve(
 @eqx.filter_jit
 def _simulate(limit, solver, v0, steps, save_times, level, key, num_paths, regular):
     dtype, m = v0.dtype, v0.shape[-1]
-    limit = jax.tree.map(lambda x: x.astype(dtype) if eqx.is_array(x) else x, limit)
+    limit = in_dtype(limit, dtype)
     cells = refine(steps, getattr(solver, "cells_per_step", 1))
     path = BrownianGrid(
         cells,
@@ -234,10 +234,10 @@ def default_step(solver, limit: AbstractLimit, m: int) -> float:
     step = min(1 / 16, 1 / (4 * noise), 1 / (4 * drift))
     if getattr(solver, "weak_order", 1) < 2:
         step /= 8
-    return min(step, 0.5 * _max_step(solver, limit, m))
+    return min(step, 0.5 * max_step(solver, limit, m))
 
 
-def _max_step(solver, limit, m: int) -> float:
+def max_step(solver, limit, m: int) -> float:
     bound = getattr(solver, "max_step", None)
     with jax.ensure_compile_time_eval():
         return math.inf if bound is None else float(bound(limit, m))
@@ -247,7 +247,7 @@ def check_step(dt0: float, solver, limit: AbstractLimit, m: int) -> None:
     """Refuses a step beyond the bound for which the scheme is proven to work."""
     if not is_concrete(eqx.filter(limit, eqx.is_array)):
         return
-    bound = _max_step(solver, limit, m)
+    bound = max_step(solver, limit, m)
     if dt0 > bound * (1 + 1e-9):
         raise ValueError(
             f"`dt0` must be at most {bound:.6g} for {type(solver).__name__} with this "

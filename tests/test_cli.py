@@ -289,6 +289,11 @@ BOTH = [
     (["--activation", "tanh", "--a", "inf"], "--a", "finite"),
     (["--activation", "tanh", "--center", "1000"], "--activation", "slope"),
     (["--activation", "tanh", "--a", "1e-5"], "--activation", "a larger --a"),
+    (
+        ["--activation", "tanh", "--a", "1e-5", "--p", "0.25"],
+        "--activation",
+        "a larger --a",
+    ),
     (["--dt0", "1e-9"], "--dt0", "at most 100000 steps"),
     (["--activation", "relu", "--c-plus", "nan"], "--c-plus", "finite"),
     (["--activation", "tanh", "--c-minus", "1"], "--c-minus", "relu only"),

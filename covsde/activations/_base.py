@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Scalar
 
-from .._checks import count, found, is_concrete, is_real
+from .._checks import count, number
 from .._names import full_name
 from ..equations import Equation, Symbol
 from ..flows import positive_definite_flow
@@ -21,13 +21,8 @@ _QUADRATURE_NODES = 128
 
 def check_exponent(p) -> float:
     """An exponent of the shaping: a plain number, for it decides the kind of the limit."""
-    way_out = "The SDE is the limit for 0.5, which is usual."
-    message = f"`p` must be a positive finite number; got {found(p)}. {way_out}"
-    if not is_real(p) or not is_concrete(p):
-        raise TypeError(message)
-    if not (np.isfinite(float(p)) and float(p) > 0):
-        raise ValueError(message)
-    return float(p)
+    accepted, way_out = "a positive finite number", "The SDE is the limit for 0.5."
+    return number("p", p, accepted, way_out, test=lambda x: x > 0)
 
 
 def power_of_width(p: float) -> str:

@@ -3,7 +3,7 @@
 import os
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, NamedTuple
+from typing import Annotated, NamedTuple, cast
 
 import jax
 import jax.numpy as jnp
@@ -13,12 +13,10 @@ from jaxtyping import Array
 from .. import activations, solvers
 from .._names import full_name
 from ..activations import AbstractActivation
+from ..drifts import ActivationDrift
 from ..limits import (
     AbstractLimit,
     ShapedAttention,
-    ShapedFeedForward,
-    ShapedMLP,
-    ShapedResNet,
     ShapedTransformer,
 )
 from ..solve import default_solver, default_step
@@ -365,16 +363,15 @@ def check_steps(limit: AbstractLimit, solver, m: int, t1: float, dt0: float | No
             f"makes attention so strong {takes}; got {float(part.tau0):g}. Raise it, lower "
             "--gamma, or set --dt0.",
         )
+    activation = cast(ActivationDrift, part.drift).activation
     raise refuse(
         "--activation",
-        f"{full_name(part.activation)} has so strong a drift {takes}. Weaken its shaping "
+        f"{full_name(activation)} has so strong a drift {takes}. Weaken its shaping "
         "(a larger --a, another --center, --c-plus nearer to --c-minus), or set --dt0.",
     )
 
 
-def _strongest(
-    limit, m: int
-) -> ShapedMLP | ShapedResNet | ShapedAttention | ShapedFeedForward:
+def _strongest(limit: AbstractLimit, m: int) -> AbstractLimit:
     """The sub-layer that asks for the shortest steps."""
     if not isinstance(limit, ShapedTransformer):
         return limit

@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._checks import count, found, is_concrete
-from .._problem import check_problem
+from .._problem import check_problem, in_dtype
 from ..limits import AbstractLimit
 from ..solution import Solution
 from . import _gram, _weights
@@ -87,9 +86,7 @@ def sample(
             f"{found(progress)}. None reports nothing."
         )
     dtype = problem.v0.dtype
-    network = jax.tree.map(
-        lambda x: x.astype(dtype) if eqx.is_array(x) else x, finite_network(limit, width)
-    )
+    network = in_dtype(finite_network(limit, width), dtype)
     per_time = network.layers_per_time
     layers, depth = layer_numbers(problem.save_times, problem.t1, per_time)
     vs, stopped_at = _in_chunks(method, network, problem, layers, depth, progress)
