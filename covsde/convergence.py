@@ -128,7 +128,7 @@ def study(
     - `observable`: f, a JAX function of covariances `(num_paths, m, m)`.
     - `steps`: numbers of steps to `t1`, each a multiple of the one before.
     - `num_paths`: number of paths; a standard error falls like its root.
-    - `exact`: `E f(V_T)`, for weak errors; [`covsde.laws`][] knows some.
+    - `exact`: `E f(V_T)`, for weak errors; [`covsde.laws.of`][] knows some.
     - `strong`: whether errors are strong.
     - `confidence`: of the intervals of the orders.
 
