@@ -279,6 +279,33 @@ def test_explosion():
     np.testing.assert_allclose(one.hitting_probability(1.0, 4.0), 0.354, atol=5e-4)
 
 
+def below_one(v):
+    return 1 / (1 + v)
+
+
+@pytest.mark.parametrize("kappa", [1.0, 3.0])
+def test_means_up_to_explosion(kappa):
+    """By the formula in B; in the end paths have died out or exploded."""
+    one = laws.OneInput(kappa)
+    paths = one.sample(1.2, 0.8, key=KEY, num_paths=40_000, steps=256)
+    values = np.where(np.isinf(paths.v), 0.0, below_one(np.asarray(paths.v)))
+    mean = one.surviving(below_one, 1.2, 0.8)
+    within_four_errors(values, mean)
+    last = one.surviving(below_one, 1.2, 20.0)
+    np.testing.assert_allclose(last, 1 - one.explosion_probability(1.2), atol=1e-6)
+
+
+def test_means_of_tokens_without_softmax():
+    """Nearly log-normal, for Γ = 1: by quadrature."""
+    log_v = laws.log_norm_law(1.2, 0.8)
+    z, weights = np.polynomial.hermite_e.hermegauss(100)
+    v = np.exp(log_v.mean + np.sqrt(log_v.variance) * z)
+    expected = weights @ below_one(v) / weights.sum()
+    tokens = laws.TwoTokens(ShapedAttention(1.0, 1e5))
+    found = tokens.surviving(below_one, 1.2, 0.8)
+    np.testing.assert_allclose(found, expected, rtol=2e-8)
+
+
 def test_explosion_times_do_not_depend_on_the_steps():
     """The median from 8 and 256 steps a unit of time, of independent paths."""
     one = laws.OneInput(3.0)
@@ -298,6 +325,38 @@ def test_explosion_of_tokens(tau0, reference):
     exact = tokens.explosion_probability(1.6)
     assert abs(exact - reference) < 6e-4
     np.testing.assert_allclose(tokens.hitting_probability(1.6, 1e12), exact, rtol=1e-10)
+
+
+def bessel(tokens, d0, t1, steps, num_paths):
+    """`d_T` by a drift-implicit scheme for r, `√θ d sinh(√(2Γ) r) = 1`, a Bessel process
+    where d is large; only for `α < ½`, where it does not reach 0."""
+    alpha, theta, rate = float(tokens.alpha), float(tokens.theta), np.sqrt(2 * tokens.gain)
+
+    def drift(r):
+        d = 1 / (np.sqrt(theta) * np.sinh(rate * r))
+        root = np.sqrt(1 + theta * d**2)
+        b_over_noise = rate * alpha * theta * d**2 / root
+        return rate * (root + theta * d**2 / root) / 2 - b_over_noise
+
+    rng, h = np.random.default_rng(0), t1 / steps
+    r = np.full(num_paths, np.arcsinh(1 / (np.sqrt(theta) * d0)) / rate)
+    pole = 1e-6 * drift(1e-6)
+    for _ in range(steps):
+        a = r + np.sqrt(h) * rng.standard_normal(num_paths) + (drift(r) - pole / r) * h
+        r = (a + np.sqrt(a**2 + 4 * pole * h)) / 2
+    return 1 / (np.sqrt(theta) * np.sinh(rate * r))
+
+
+def test_means_of_tokens():
+    tokens = laws.TwoTokens(ShapedAttention(1.0, 1.0))
+    mean = tokens.surviving(below_one, 1.4, 0.5)
+    within_four_errors(below_one(bessel(tokens, 1.4, 0.5, 400, 100_000)), mean)
+    finer = [tokens._volumes(below_one, 1.4, 0.5, n) for n in (2, 4)]
+    np.testing.assert_allclose(mean, (4 * finer[1] - finer[0]) / 3, rtol=2e-8)
+    # in the end tokens have become one, or have exploded
+    tokens = laws.TwoTokens(ShapedAttention(0.5, 0.5))
+    last = tokens.surviving(below_one, 1.6, 150.0)
+    np.testing.assert_allclose(last, 1 - tokens.explosion_probability(1.6), atol=1e-6)
 
 
 @pytest.mark.parametrize("heads", [1, 4])
@@ -450,6 +509,10 @@ def test_refusals():
         _ = laws.OneInput(-0.5).stationary
     with pytest.raises(TypeError, match="`limit` must be a limit of attention"):
         laws.TwoTokens(LINEAR)
+    with pytest.raises(ValueError, match="`kappa`"):
+        laws.OneInput(-1.0).surviving(below_one, 1.0, 1.0)
+    with pytest.raises(ValueError, match="`d0`"):
+        laws.TwoTokens(ShapedAttention(0.5, 1.0)).surviving(below_one, 0.0, 1.0)
     with pytest.raises(ValueError, match=r"`tau` must be a number in \(0, 500\]"):
         laws.FreeLogNormal(0.0)
     with pytest.raises(ValueError, match="`index` must be less than m = 3"):

@@ -43,8 +43,12 @@ class Collocated(eqx.Module):
         *,
         margins: tuple[float, float],
         nodes: int,
+        absorbed: bool = False,
     ):
-        """`drift` and `variance` take `p, q`; `start` is both; `margins` are δ₀ and δ₁."""
+        """`drift` and `variance` take `p, q`; `start` is both; `margins` are δ₀ and δ₁.
+
+        With `absorbed`, paths that reach `q = 0` count as 0 in every mean.
+        """
         self.length = float(sum(start))
         self.margins = float(margins[0]), float(margins[1])
         phi = (np.arange(nodes) + 0.5) * np.pi / nodes
@@ -53,6 +57,8 @@ class Collocated(eqx.Module):
         slope, bend = 1 / low + 1 / high, 1 / high**2 - 1 / low**2
         bary, d = _barycentric(phi)
         d *= 2 / np.ptp(self._ends)
+        if absorbed:  # f vanishes with q: polynomials stand for f/q
+            d = self.q[:, None] * d / self.q - np.diag(1 / (self.q * slope))
         noise = variance(self.p, self.q) / 2
         first = drift(self.p, self.q) * slope + noise * bend
         generator = first[:, None] * d + (noise * slope**2)[:, None] * (d @ d)
@@ -61,11 +67,13 @@ class Collocated(eqx.Module):
             row = bary / gaps / np.sum(bary / gaps)
         else:
             row = (gaps == 0).astype(float)
+        if absorbed:
+            row = row * start[1] / self.q
         weights = row @ expm(t * generator)
         k = np.arange(1, nodes)
         cosines = np.cos(np.outer(k, phi)) @ weights
         noise = np.max(np.abs(cosines[-nodes // 8 :]))
-        if not noise < _COARSEST:
+        if not absorbed and not noise < _COARSEST:
             raise ValueError(
                 f"`nodes` must be more to resolve this law; got {nodes}, which leave an "
                 f"error of {noise:.1g}. Double them, or simulate with `covsde.solve`."
