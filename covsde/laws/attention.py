@@ -85,8 +85,8 @@ class TwoTokens(eqx.Module):
 
         The backward equation in finite volumes, whose rates are those of the scale function
         and the speed measure, equal in the coordinate `r` in which the noise is 1,
-        `√θ d sinh(√(2Γ) r) = 1`; extrapolated from two meshes, it is exact to 1e-7 or better.
-        Computed by NumPy.
+        `√θ d sinh(√(2Γ) r) = 1`; extrapolated from two meshes, it is exact to 1e-7 or
+        better. Computed by NumPy.
 
         **Arguments:**
 
