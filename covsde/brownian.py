@@ -6,7 +6,6 @@ device, and is the same each time it is asked for (so reverse-mode gradients may
 it). Increments over several cells add up, so coarse and fine steps share one path.
 """
 
-import math
 from typing import Any, Literal, cast
 
 import diffrax
@@ -16,32 +15,14 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.extend.random import threefry_2x32
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._checks import check_finite, check_key, count, is_concrete, real_array
-from .matrices import Lower, Square, materialise, multiply, num_entries
+from ._normals import Normals, check_normals, standard_normals
+from .matrices import Lower, Square, multiply, num_entries
 
 # Independent Brownian motions: of lower triangles, of square matrices, or several
 NoiseShape = Literal["triangle", "square"] | tuple[Any, ...]
-
-
-def standard_normals(
-    key: PRNGKeyArray, entries: int, paths: Array | None, dtype
-) -> Float[Array, "entries *batch"]:
-    """Independent standard normals, `entries` for each path.
-
-    `paths` are global indices `(num_paths,)`, or None for a single matrix; path `i` gets
-    the same normals whichever other paths it is drawn with.
-    """
-    index = jnp.zeros((1,), jnp.uint32) if paths is None else paths.astype(jnp.uint32)
-    shape = (entries, index.shape[0])
-    path = jnp.broadcast_to(index[None], shape)
-    entry = jnp.broadcast_to(jnp.arange(entries, dtype=jnp.uint32)[:, None], shape)
-    counters = jnp.concatenate([path.ravel(), entry.ravel()])
-    words = threefry_2x32(jax.random.key_data(key), counters).reshape(2, *shape)
-    z = materialise(_normal(words[0], words[1], dtype))
-    return z[:, 0] if paths is None else z
 
 
 def count_entries(shape: NoiseShape, m: int) -> int:
@@ -62,16 +43,6 @@ def arrange(shape: NoiseShape, entries: Array, m: int):
     ends = np.cumsum([count_entries(part, m) for part in shape])[:-1]
     pieces = jnp.split(entries, ends)
     return tuple(arrange(p, e, m) for p, e in zip(shape, pieces, strict=True))
-
-
-def _normal(high: Array, low: Array, dtype) -> Array:
-    """A normal from 64 random bits (52 used) or, in float32, from 23 of them."""
-    if dtype == jnp.float64:
-        bits = (high.astype(jnp.uint64) << 20) | (low.astype(jnp.uint64) >> 12)
-        uniform = (bits.astype(dtype) + 0.5) * 2.0**-51 - 1
-    else:
-        uniform = ((high >> 9).astype(dtype) + 0.5) * 2.0**-22 - 1
-    return math.sqrt(2) * lax.erf_inv(uniform)
 
 
 def _check_dtype(dtype) -> np.dtype:
@@ -142,6 +113,7 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
     dtype: np.dtype = eqx.field(static=True)
     noise_shape: NoiseShape = eqx.field(static=True)
     exchanged: bool = eqx.field(static=True)
+    normals: Normals = eqx.field(static=True)
     levy_area: type = eqx.field(static=True, default=diffrax.BrownianIncrement)
 
     def __init__(
@@ -155,6 +127,7 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         dtype=None,
         noise_shape="triangle",
         exchanged=False,
+        normals="box-muller",
     ):
         """**Arguments:**
 
@@ -169,7 +142,10 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         - `exchanged`: whether each cell of even number has the normals of the next, and
           conversely. On a grid of equal cells that is the antithetic of the same path for
           steps of two cells.
+        - `normals`: how they are made of random bits: `"box-muller"`, or the three times
+          slower `"inverse"` of the distribution function, as in `jax.random.normal`.
         """
+        self.normals = check_normals(normals)
         self.exchanged = bool(exchanged)
         self.noise_shape = _check_shape(noise_shape)
         self.dtype = _check_dtype(dtype)
@@ -215,7 +191,7 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         entries = count_entries(self.noise_shape, self.m)
         drawn = jnp.asarray(index) ^ 1 if self.exchanged else index
         key = jax.random.fold_in(self.key, drawn)
-        z = standard_normals(key, entries, paths, self.dtype)
+        z = standard_normals(key, entries, paths, self.dtype, self.normals)
         z = z * jnp.sqrt(self.ts[index + 1] - self.ts[index])
         return arrange(self.noise_shape, z, self.m)
 

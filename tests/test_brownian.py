@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 
 from covsde import BrownianGrid
-from covsde.brownian import standard_normals
+from covsde._normals import standard_normals
 
 KEY = jax.random.key(3)
 TS = jnp.array([0.0, 0.1, 0.3, 0.35, 0.6, 1.0])  # uneven

@@ -192,7 +192,7 @@ class ShapedReLU(AbstractActivation):
         return moved.scale_rows(rows / jnp.sqrt(moved.squared_rows()))
 
     def _velocity(self, u: Symmetric) -> Symmetric:
-        return Symmetric(self.strength * nu(u.data), u.m).kept()
+        return u.map_pairs(lambda u: self.strength * nu(u)).kept()
 
     def _flow_of_factor(self, unit: Lower, velocity: Symmetric, h) -> Lower:
         tau = jnp.minimum(h * self.rate, 1.0)

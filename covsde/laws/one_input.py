@@ -17,7 +17,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 from scipy.special import gammaincinv, ndtr
 
 from .._checks import check_key, count, number, parameter
-from ..brownian import standard_normals
+from .._normals import standard_normals
 from ._base import AbstractLaw
 from ._collocation import Collocated
 

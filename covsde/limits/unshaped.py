@@ -9,7 +9,7 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
 from .._checks import check_finite, check_key, count, is_concrete, parameter, real_array
-from ..brownian import standard_normals
+from .._normals import standard_normals
 
 
 class UnshapedMLP(eqx.Module):

@@ -203,6 +203,21 @@ class Symmetric(Triangle):
         )
         return Symmetric(fn(v_aa, v_bb, v_ab), self.m)
 
+    def map_pairs(self, fn: Callable[[Array], Array]) -> Symmetric:
+        """`fn` of the entries off the diagonal, elementwise; 0 on it."""
+        if not self.packed:
+            return self._with(fn(self.data)).scale_diagonal(0.0)
+        rows, columns = entry_indices(self.m)
+        if self.m == 1:
+            return self * 0.0
+        values = fn(_take(self.data, np.flatnonzero(rows != columns)))
+        zero = jnp.zeros_like(values[0])
+        strict = iter(values)
+        entries = [
+            zero if i == j else next(strict) for i, j in zip(rows, columns, strict=True)
+        ]
+        return self._with(jnp.stack(entries))
+
     def scale(self, rows: Array) -> Symmetric:
         """`diag(rows) S diag(rows)`."""
         return self._with(self.data * (self.by_row(rows) * self.by_column(rows)))
