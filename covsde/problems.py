@@ -78,7 +78,7 @@ def near_singular() -> Problem:
     limit = ShapedMLP(ShapedReLU(0.0, -1.0))
     rho0 = 1 - 1e-6
     law = PairLaw(rho0, 1.0, float(limit.activation.strength))
-    exact = law.expectation(lambda rho: np.log10((1 - rho) * (1 + rho)))
+    exact = law.expectation(lambda theta: 2 * np.log10(np.sin(theta)), of_angle=True)
     v0 = _equal_correlations(2, rho0)
     return Problem("near singular", limit, v0, 1.0, _log_gap, float(exact))
 

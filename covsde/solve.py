@@ -11,6 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
 from ._checks import found, is_concrete
@@ -19,18 +20,23 @@ from .brownian import BrownianGrid
 from .diffusions import CongruenceDiffusion
 from .drifts import AbstractDrift
 from .limits import AbstractLimit
-from .matrices import Lower, Symmetric, factorise, gram
+from .matrices import Lower, Symmetric, factorise, gram, num_entries
 from .solution import Solution
 from .solvers import (
     AbstractFactorSolver,
+    AbstractStrangSolver,
     GeodesicStrang,
     NinomiyaNinomiya,
+    Pending,
     ProjectedEuler,
     Stopped,
     StoppedState,
 )
+from .solvers.stopped import mean_variance
 
 MAX_STEPS = 1_000_000
+# `benchmarks/crossover.py` measures how much an ensemble may hold to stay in the cache
+_ENTRIES_AT_A_TIME, _LEAST_AT_A_TIME = 2**14, 256
 
 
 def solve(
@@ -99,6 +105,7 @@ def solve(
         problem.key,
         problem.num_paths,
         regular,
+        math.isfinite(problem.level),
     )
     return Solution(
         ts=jnp.asarray(problem.save_times, dtype),
@@ -113,19 +120,39 @@ def solve(
 
 
 @eqx.filter_jit
-def _simulate(limit, solver, v0, steps, save_times, level, key, num_paths, regular):
+def _simulate(
+    limit, solver, v0, steps, save_times, level, key, num_paths, regular, stopping
+):
     dtype, m = v0.dtype, v0.shape[-1]
     limit = in_dtype(limit, dtype)
     cells = refine(steps, getattr(solver, "cells_per_step", 1))
-    path = BrownianGrid(
-        cells,
-        m,
-        key=key,
-        num_paths=num_paths,
-        dtype=dtype,
-        noise_shape=limit.diffusion.noise_shape,
-    )
-    return integrate(limit, solver, v0, path, steps, save_times, level, regular)
+    # as many paths at a time as stay in the processor's cache
+    count = -(-num_paths // max(_LEAST_AT_A_TIME, _ENTRIES_AT_A_TIME // num_entries(m)))
+    size = -(-num_paths // count)
+
+    def part(which):
+        first_path, v0 = which
+        path = BrownianGrid(
+            cells,
+            m,
+            key=key,
+            num_paths=size,
+            first_path=first_path,
+            dtype=dtype,
+            noise_shape=limit.diffusion.noise_shape,
+        )
+        return integrate(
+            limit, solver, v0, path, steps, save_times, level, regular, stopping
+        )
+
+    first_paths = size * jnp.arange(count, dtype=jnp.uint32)
+    if v0.ndim == 3:  # the last part is filled up with the last start
+        fill = count * size - num_paths
+        starts = jnp.concatenate([v0, jnp.broadcast_to(v0[-1:], (fill, m, m))])
+        parts = lax.map(part, (first_paths, starts.reshape(count, size, m, m)))
+    else:
+        parts = lax.map(lambda first_path: part((first_path, v0)), first_paths)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_paths], parts)
 
 
 def integrate(
@@ -137,15 +164,22 @@ def integrate(
     save_times: Float[Array, " k"],
     level: Scalar,
     regular: bool,
+    stopping: bool = False,
 ):
     """`V` at the times to save, `(num_paths, k, m, m)`, where its paths stopped, and what
     a projecting solver counted; along a Brownian path that is given, on any steps of it.
+
+    `stopping` says whether the level is finite.
     """
     m = v0.shape[-1]
     v0 = jnp.broadcast_to(v0, (path.num_paths, m, m))
-    on_factor = isinstance(solver, AbstractFactorSolver)
     factor = factorise(v0).as_invertible(regular)
-    start = factor if on_factor else Symmetric.from_dense(v0)
+    start = Symmetric.from_dense(v0)
+    if isinstance(solver, AbstractFactorSolver):
+        start = factor
+    if isinstance(solver, AbstractStrangSolver) and not stopping:
+        start = solver.begin(factor)  # else a level would be looked at between flows
+
     solved = diffrax.diffeqsolve(
         limit.terms(path),
         Stopped(solver, level),
@@ -154,14 +188,29 @@ def integrate(
         dt0=None,
         y0=start,
         saveat=diffrax.SaveAt(
-            ts=save_times, fn=lambda t, y, args: covariance(y), solver_state=True
+            subs=[diffrax.SubSaveAt(ts=save_times), diffrax.SubSaveAt(t1=True)],
+            solver_state=True,
         ),
         stepsize_controller=diffrax.StepTo(steps),
         max_steps=steps.size - 1,
     )
-    state, vs = cast(StoppedState, solved.solver_state), cast(Array, solved.ys)
-    projections = state.inner if isinstance(solver, ProjectedEuler) else None
-    return jnp.moveaxis(vs, 0, 1), state.stopped_at, projections
+    last, (saved, end) = cast(StoppedState, solved.solver_state), cast(list, solved.ys)
+
+    def finished(now):
+        t, y = now
+        if not isinstance(y, Pending):
+            return covariance(y), jnp.ones(y.batch, bool)
+        done = cast(AbstractStrangSolver, solver).finish(limit.drift, t, y, None)
+        finite = jnp.isfinite(mean_variance(done))
+        return covariance(done.where(finite, y.factor)), finite
+
+    vs, _ = lax.map(finished, (save_times, saved))
+    # a path may explode in the very last flow
+    _, survived = finished((steps[-1], jax.tree.map(lambda x: x[0], end)))
+    ended = jnp.minimum(last.stopped_at, steps[-1])
+    stopped_at = jnp.where(survived, last.stopped_at, ended)
+    projections = last.inner if isinstance(solver, ProjectedEuler) else None
+    return jnp.moveaxis(vs, 0, 1), stopped_at, projections
 
 
 def covariance(y: Lower | Symmetric) -> Array:

@@ -156,7 +156,11 @@ def test_duplicate_inputs_stay_equal():
 
 
 def test_a_path_stops_by_itself():
-    """Up to its first state above the level a path is bit for bit what it is without."""
+    """Up to its first state above the level a path is what it is without.
+
+    But for the error of the drift's flow, of which there are twice as many then, to have
+    a state to look at after every step.
+    """
     saveat = jnp.linspace(0.0, 2.0, 33)  # every step
     options = dict(t1=2.0, saveat=saveat, num_paths=50)
     free, stopped = run(**options), run(stop_above=1.6, **options)
@@ -168,7 +172,9 @@ def test_a_path_stops_by_itself():
         stopped.stopped_at, np.where(stops, np.asarray(saveat)[last], np.inf)
     )
     for i, end in enumerate(last):
-        np.testing.assert_array_equal(stopped.vs[i, : end + 1], free.vs[i, : end + 1])
+        np.testing.assert_allclose(
+            stopped.vs[i, : end + 1], free.vs[i, : end + 1], atol=1e-5
+        )
         assert_frozen(stopped.vs[i, end:])
     np.testing.assert_array_equal(free.stopped_at, np.full(50, np.inf))
 

@@ -86,9 +86,20 @@ class PairLaw(AbstractLaw):
         """`Var ρ_T`."""
         return self.expectation(np.square) - self.mean**2
 
-    def expectation(self, f: Callable[[np.ndarray], np.ndarray]) -> Scalar:
-        """`E f(ρ_T)` of a smooth function, elementwise on arrays."""
-        return jnp.asarray(self._law.mean(np.asarray(f(np.cos(self._law.q)))))
+    def expectation(
+        self, f: Callable[[np.ndarray], np.ndarray], *, of_angle: bool = False
+    ) -> Scalar:
+        """`E f(ρ_T)` of a smooth function, elementwise on arrays.
+
+        **Arguments:**
+
+        - `f`: the function.
+        - `of_angle`: whether it is one of `arccos ρ`, which keeps its digits where `1 − ρ`
+            does not.
+        """
+        theta = self._law.q
+        values = f(theta if of_angle else np.cos(theta))
+        return jnp.asarray(self._law.mean(np.asarray(values)))
 
     def cdf(self, x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
         """`P(ρ_T ≤ x)`."""

@@ -1,6 +1,6 @@
 """Diffrax solvers for covariance SDEs, one scheme a file."""
 
-from ._base import AbstractFactorSolver
+from ._base import AbstractFactorSolver, AbstractStrangSolver, Pending
 from .factor_euler import FactorEuler
 from .geodesic import GeodesicStrang
 from .magnus import MagnusStrang
@@ -12,11 +12,13 @@ from .wishart import WishartEuler
 
 __all__ = [
     "AbstractFactorSolver",
+    "AbstractStrangSolver",
     "FactorEuler",
     "GeodesicStrang",
     "MagnusStrang",
     "NinomiyaNinomiya",
     "PalindromicStrang",
+    "Pending",
     "ProjectedEuler",
     "Stopped",
     "StoppedState",

@@ -5,11 +5,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar, NoReturn
 
 import diffrax
+import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Scalar
+from jaxtyping import Array, Float, Scalar
 
 from ..diffusions import AbstractNoise, CongruenceDiffusion, CongruenceNoise
+from ..drifts import AbstractDrift
 from ..limits import AbstractLimit
 from ..matrices import (
     Lower,
@@ -73,30 +75,115 @@ class AbstractFactorSolver(diffrax.AbstractItoSolver):
         return terms.vf(t0, y0, args)
 
 
-def strang(
-    drift: DriftOnFactor,
-    t0: Scalar,
-    t1: Scalar,
-    factor: Lower,
-    noise: Callable[[Lower], Lower],
-    h: Array | None = None,
-) -> Lower:
-    """Half a drift flow, `L ← L G` for the noise `G` at `L`, and the other half.
+class Pending(Lower):
+    """A factor on which the drift has yet to act for a `time`, one per path.
 
-    The halves are two turns of one loop, so that the flow is compiled once. `h` is how
-    long the drift acts, one per path, if that is not `t1 - t0`.
+    So the half drift flows of two consecutive steps are one. `AbstractStrangSolver.finish`
+    has the factor after it.
     """
-    half = (t1 - t0) / 2
-    acting = half if h is None else h / 2
 
-    def turn(factor, now):
-        t, is_first = now
-        factor = drift.flow(t, acting, factor)
-        moved = lax.cond(is_first, lambda f: multiply(f, noise(f)), lambda f: f, factor)
-        return moved, None
+    time: Float[Array, " num_paths"] = eqx.field(kw_only=True)
 
-    times = jnp.stack([t0, t0 + half])
-    return lax.scan(turn, factor, (times, jnp.array([True, False])))[0]
+    @classmethod
+    def of(cls, factor: Lower, time: Array) -> "Pending":
+        """This factor, and this time for all paths."""
+        time = jnp.broadcast_to(time, factor.batch).astype(factor.dtype)
+        return cls(factor.data, factor.m, factor.invertible, time=time)
+
+    @property
+    def factor(self) -> Lower:
+        """The factor alone."""
+        return Lower(self.data, self.m, self.invertible)
+
+    def where(self, condition, otherwise):
+        """This one for the paths where `condition` holds, else the other."""
+        factor = self.factor.where(condition, otherwise)
+        return Pending.of(factor, jnp.where(condition, self.time, otherwise.time))
+
+
+class AbstractStrangSolver(AbstractFactorSolver):
+    """Half a drift flow, `L ← L G` for the noise, and the other half (Strang splitting).
+
+    `solve` runs it on `Pending` factors, with one drift flow a step.
+    """
+
+    @abc.abstractmethod
+    def increment(self, terms, t0: Scalar, t1: Scalar) -> Any:
+        """The Brownian increments of a step."""
+
+    @abc.abstractmethod
+    def multiplier(
+        self, noise: AbstractNoise, factor: Lower, increment: Any, h: Array, share: Array
+    ) -> Lower:
+        """`G` of the noise at `L`, for a step `h` of which each path takes a share."""
+
+    def share(
+        self, drift: DriftOnFactor, factor: Lower, noise: AbstractNoise, h: Scalar
+    ) -> Array:
+        """The share of a step that each path takes: all of it, unless it must be slowed."""
+        del drift, factor, noise
+        return jnp.ones_like(h)
+
+    def max_step(self, limit, m):
+        """The longest drift flow."""
+        return float(limit.drift.max_step)
+
+    def advance(self, terms, t0, t1, factor, args):
+        h = t1 - t0
+        drift, noise = terms.vf(t0 + h / 2, factor, args)
+        increment = self.increment(terms, t0, t1)
+        share = self.share(drift, factor, noise, h)
+        half = h * share / 2
+
+        def turn(factor, now):
+            t, is_first = now
+            factor = drift.flow(t, half, factor)
+            moved = lax.cond(
+                is_first,
+                lambda f: multiply(f, self.multiplier(noise, f, increment, h, share)),
+                lambda f: f,
+                factor,
+            )
+            return moved, None
+
+        # the halves are two turns of one loop, so that the flow is compiled once
+        times = jnp.stack([t0, t0 + h / 2])
+        return lax.scan(turn, factor, (times, jnp.array([True, False])))[0]
+
+    def begin(self, factor: Lower) -> Lower:
+        """The start, on which no drift is pending."""
+        return Pending.of(factor, jnp.zeros(()))
+
+    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+        if not isinstance(y0, Pending):
+            return super().step(terms, t0, t1, y0, args, solver_state, made_jump)
+        t0, t1 = jnp.asarray(t0), jnp.asarray(t1)
+        h = t1 - t0
+        drift, noise = terms.vf(t0 + h / 2, y0.factor, args)
+        share = self.share(drift, y0.factor, noise, h)
+        half = h * share / 2
+        start = t0 - jnp.max(y0.time)
+        factor = drift.flow(start, y0.time + half, y0.factor)
+        increment = self.increment(terms, t0, t1)
+        factor = multiply(factor, self.multiplier(noise, factor, increment, h, share))
+        y1 = Pending.of(factor.kept(), half)
+        return y1, None, dict(y0=y0, y1=y1), solver_state, diffrax.RESULTS.successful
+
+    def init(self, terms, t0, t1, y0, args):
+        if isinstance(y0, Pending):
+            return None
+        return super().init(terms, t0, t1, y0, args)
+
+    def finish(self, drift: AbstractDrift, t: Scalar, y: Pending, args: Any) -> Lower:
+        """The factor at `t`."""
+        moved = drift.flow(t - jnp.max(y.time), y.time, y.factor, args)
+        return moved.where(y.time > 0, y.factor)
+
+
+def halves(terms, t0: Scalar, t1: Scalar) -> tuple[Any, Any]:
+    """The Brownian increments of both halves of a step."""
+    middle = t0 + (t1 - t0) / 2
+    return terms.contr(t0, middle)[1], terms.contr(middle, t1)[1]
 
 
 def noise_gain(solver: diffrax.AbstractSolver, limit: AbstractLimit) -> float:

@@ -7,16 +7,15 @@ import jax.numpy as jnp
 from ..diffusions import symmetric_gaussian
 from ..matrices import Lower, cholesky, expm
 from ._base import (
-    AbstractFactorSolver,
+    AbstractStrangSolver,
     congruence_gain,
     noise_gain,
     rank,
-    strang,
     within_span,
 )
 
 
-class GeodesicStrang(AbstractFactorSolver):
+class GeodesicStrang(AbstractStrangSolver):
     """Weak order 2, positive definite, the same in every basis of the inputs (default).
 
     Without drift, `V` is a Brownian motion of the GL(m)-invariant metric on covariances
@@ -32,20 +31,14 @@ class GeodesicStrang(AbstractFactorSolver):
 
     def max_step(self, limit, m):
         longest = 12 / (m * max(noise_gain(self, limit), 1e-300))
-        return min(longest, 2 * float(limit.drift.max_step))
+        return min(longest, super().max_step(limit, m))
 
-    def advance(self, terms, t0, t1, factor, args):
-        middle = t0 + (t1 - t0) / 2
-        drift, noise = terms.vf(middle, factor, args)
-        _, increment = terms.contr(t0, t1)
-        gain = congruence_gain(self, noise)
-        return strang(
-            drift,
-            t0,
-            t1,
-            factor,
-            lambda factor: geodesic_increment(factor, increment, gain, t1 - t0),
-        )
+    def increment(self, terms, t0, t1):
+        return terms.contr(t0, t1)[1]
+
+    def multiplier(self, noise, factor, increment, h, share):
+        del share
+        return geodesic_increment(factor, increment, congruence_gain(self, noise), h)
 
 
 def geodesic_increment(factor: Lower, increment: Lower, gain, h) -> Lower:

@@ -8,16 +8,15 @@ from jaxtyping import Array
 from ..brownian import LevyIncrement
 from ..matrices import Lower, expm_lower
 from ._base import (
-    AbstractFactorSolver,
+    AbstractStrangSolver,
     congruence_gain,
     noise_gain,
     row_numbers,
-    strang,
     within_span,
 )
 
 
-class MagnusStrang(AbstractFactorSolver):
+class MagnusStrang(AbstractStrangSolver):
     """Strong order 1, positive definite: for paths, where the other solvers have one half.
 
     Without drift, `dL = L ∘ (dN + D dt)`, `N_ii = B_ii/√2`, `N_ij = B_ij` and
@@ -36,23 +35,17 @@ class MagnusStrang(AbstractFactorSolver):
 
     def max_step(self, limit, m):
         noise_gain(self, limit)  # refuses another noise
-        return 2 * float(limit.drift.max_step)
+        return super().max_step(limit, m)
 
     def strong_order(self, terms):
         return 1.0
 
-    def advance(self, terms, t0, t1, factor, args):
-        middle = t0 + (t1 - t0) / 2
-        drift, noise = terms.vf(middle, factor, args)
-        _, increment = terms.contr(t0, t1, use_levy=True)
-        gain = congruence_gain(self, noise)
-        return strang(
-            drift,
-            t0,
-            t1,
-            factor,
-            lambda factor: magnus(factor, increment, gain, t1 - t0),
-        )
+    def increment(self, terms, t0, t1):
+        return terms.contr(t0, t1, use_levy=True)[1]
+
+    def multiplier(self, noise, factor, increment, h, share):
+        del share
+        return magnus(factor, increment, congruence_gain(self, noise), h)
 
 
 def magnus(factor: Lower, increment: LevyIncrement, gain: Array, h) -> Lower:

@@ -6,16 +6,16 @@ import jax.numpy as jnp
 
 from ..matrices import Lower, divide_right
 from ._base import (
-    AbstractFactorSolver,
+    AbstractStrangSolver,
     congruence_gain,
+    halves,
     noise_gain,
     row_numbers,
-    strang,
     within_span,
 )
 
 
-class PalindromicStrang(AbstractFactorSolver):
+class PalindromicStrang(AbstractStrangSolver):
     """Weak order 2, positive definite, with the exact law of every pivot `L_ii`.
 
     Without drift, `dL = L dN` with triangular `N`. A step is the palindrome
@@ -31,24 +31,16 @@ class PalindromicStrang(AbstractFactorSolver):
 
     def max_step(self, limit, m):
         noise_gain(self, limit)  # refuses another noise
-        return 2 * float(limit.drift.max_step)
+        return super().max_step(limit, m)
 
-    def advance(self, terms, t0, t1, factor, args):
-        middle = t0 + (t1 - t0) / 2
-        drift, noise = terms.vf(middle, factor, args)
+    def increment(self, terms, t0, t1):
+        return halves(terms, t0, t1)
+
+    def multiplier(self, noise, factor, increment, h, share):
+        del share
         gain = congruence_gain(self, noise)
-        _, first = terms.contr(t0, middle)
-        _, second = terms.contr(middle, t1)
-        root = jnp.sqrt(gain)
-        return strang(
-            drift,
-            t0,
-            t1,
-            factor,
-            lambda factor: palindrome(
-                factor, first * root, second * root, gain * (t1 - t0)
-            ),
-        )
+        first, second = (half * jnp.sqrt(gain) for half in increment)
+        return palindrome(factor, first, second, gain * h)
 
 
 def palindrome(factor: Lower, first: Lower, second: Lower, t) -> Lower:

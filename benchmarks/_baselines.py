@@ -1,0 +1,164 @@
+"""What a user of Diffrax would write without covsde, as well as its author would.
+
+Each program is a function of a key, which returns the covariances at `t1`.
+"""
+
+from collections.abc import Callable
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array
+
+import covsde
+from covsde.matrices import (
+    Lower,
+    factorise,
+    gram,
+    lower_half,
+    multiply,
+    whiten,
+)
+
+
+def first_program(
+    limit, v0: Array, t1: float, steps: int, num_paths: int, *, root: str, brownian: str
+) -> Callable:
+    """Euler–Maruyama on V from the paper's formulas, `vmap` over `diffeqsolve`.
+
+    - `root`: of the m(m+1)/2-square Σ of one path, `"eigh"` or `"cholesky"`.
+    - `brownian`: `"tree"`, a `VirtualBrownianTree`, or `"unsafe"`, an
+      `UnsafeBrownianPath`.
+    """
+    m = v0.shape[-1]
+    rows, columns = np.tril_indices(m)
+    b = _drift_of_a_user(limit)
+
+    def unpack(y):
+        v = jnp.zeros((m, m)).at[rows, columns].set(y)
+        return v + jnp.tril(v, -1).T
+
+    def drift(t, y, args):
+        return b(t, unpack(y))[rows, columns]
+
+    def diffusion(t, y, args):
+        sigma = limit.diffusion.covariance(unpack(y))
+        sigma = sigma[rows[:, None], columns[:, None], rows[None], columns[None]]
+        if root == "cholesky":
+            return jnp.linalg.cholesky(sigma)
+        values, vectors = jnp.linalg.eigh(sigma)
+        return (vectors * jnp.sqrt(jnp.maximum(values, 0.0))[None]) @ vectors.T
+
+    def one_path(key):
+        shape = (len(rows),)
+        if brownian == "tree":
+            path = diffrax.VirtualBrownianTree(0.0, t1, t1 / steps / 2, shape, key)
+        else:
+            path = diffrax.UnsafeBrownianPath(shape, key)
+        terms = diffrax.MultiTerm(
+            diffrax.ODETerm(drift), diffrax.ControlTerm(diffusion, path)
+        )
+        solved = diffrax.diffeqsolve(
+            terms,
+            diffrax.Euler(),
+            0.0,
+            t1,
+            t1 / steps,
+            v0[rows, columns],
+            max_steps=steps,
+            adjoint=diffrax.DirectAdjoint(),
+        ).ys
+        return unpack(solved[0])
+
+    batch = jax.jit(jax.vmap(one_path))
+    return lambda key: batch(jax.random.split(key, num_paths))
+
+
+def _drift_of_a_user(limit) -> Callable:
+    """`b(t, V)`; of a shaped ReLU as it stands in the paper, clipped to the cone."""
+    activation = getattr(limit.drift, "activation", None)
+    if not isinstance(activation, covsde.ShapedReLU):
+        return lambda t, v: limit.drift(t, v, None)
+    gain = limit.drift.gain
+
+    def relu(t, v):
+        d = jnp.maximum(jnp.diagonal(v), 1e-12)
+        scale = jnp.sqrt(d[:, None] * d[None, :])
+        rho = jnp.clip(v / scale, -1.0, 1.0)
+        kernel = jnp.sqrt(1 - rho**2) - rho * jnp.arccos(rho)
+        return gain * activation.strength * kernel * scale
+
+    return relu
+
+
+class FactorDrift(diffrax.AbstractTerm):
+    """`L Φ(L⁻¹ b L⁻ᵀ) − ½ Γ L diag(1, …, m)`, of the factor's Stratonovich equation."""
+
+    limit: covsde.AbstractLimit
+
+    def vf(self, t, y, args):
+        velocity = self.limit.drift.batched(jnp.asarray(t), gram(y), args)
+        slope = lower_half(whiten(y, velocity))
+        rows = jnp.arange(1, y.m + 1, dtype=y.dtype).reshape(
+            (-1, 1) if y.packed else (1, -1)
+        )
+        ones = jnp.ones_like(y.diagonal())
+        return multiply(
+            y, slope.add_diagonal(ones * rows * (-self.limit.diffusion.gain / 2))
+        )
+
+    def contr(self, t0, t1, **kwargs):
+        return t1 - t0
+
+    def prod(self, vf, control):
+        return jax.tree.map(lambda x: x * control, vf)
+
+
+class FactorNoise(diffrax.AbstractTerm):
+    """`√Γ L ∘ dN`, `N_ii = B_ii/√2`, `N_ij = B_ij`."""
+
+    limit: covsde.AbstractLimit
+    path: diffrax.AbstractBrownianPath
+
+    def vf(self, t, y, args):
+        return y * jnp.sqrt(self.limit.diffusion.gain)
+
+    def contr(self, t0, t1, **kwargs):
+        return self.path.evaluate(t0, t1, **kwargs)
+
+    def prod(self, vf, control):
+        return multiply(vf, control.scale_diagonal(0.5**0.5))
+
+
+def stock_on_factor(
+    limit, v0: Array, t1: float, steps: int, num_paths: int, solver
+) -> Callable:
+    """A Stratonovich solver of Diffrax on the factor, all paths in one `diffeqsolve`.
+
+    It is handed covsde's packed algebra, and a factor cannot leave the cone.
+    """
+    m = v0.shape[-1]
+    levy = getattr(solver, "minimal_levy_area", diffrax.BrownianIncrement)
+
+    @jax.jit
+    def run(key):
+        start = factorise(jnp.broadcast_to(v0, (num_paths, m, m))).as_invertible(True)
+        shape = jax.eval_shape(lambda: start)
+        path = diffrax.UnsafeBrownianPath(shape, key, levy_area=levy)
+        terms = diffrax.MultiTerm(FactorDrift(limit), FactorNoise(limit, path))
+        solved = diffrax.diffeqsolve(
+            terms,
+            solver,
+            0.0,
+            t1,
+            t1 / steps,
+            start,
+            max_steps=steps,
+            adjoint=diffrax.DirectAdjoint(),
+        ).ys
+        assert isinstance(solved, Lower)
+        last = jax.tree.map(lambda x: x[0], solved)
+        return gram(last).to_dense()
+
+    return run
