@@ -15,9 +15,8 @@ import numpy as np
 
 from covsde import AbstractLimit
 from covsde.brownian import count_entries
+from covsde.convergence._chain import GivenPath
 from covsde.matrices import factorise, gram
-
-from ._chain import GivenPath
 
 
 def observables(v):

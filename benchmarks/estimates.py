@@ -17,9 +17,7 @@ from scipy.integrate import quad
 
 import covsde
 from covsde import ShapedMLP, ShapedReLU
-from covsde.observables import correlation
-
-from ._chain import Angle, exact_mean
+from covsde.observables import Correlation, correlation
 
 TOLERANCES = (1e-2, 3e-3, 1e-3)
 RELU = ShapedMLP(ShapedReLU(0.0, -1.0))
@@ -39,8 +37,8 @@ def bounded_norm(v):
 
 def exact_square(t1: float) -> float:
     """`E ρ²` from ρ₀ = .3: every pair of any number of inputs has the same law."""
-    square = exact_mean(Angle(), RELU, lambda x: np.cos(x) ** 2, np.arccos(0.3), t1)
-    return float(square)
+    law = covsde.laws.of(RELU, Correlation(0, 1), PAIR, t1)
+    return float(law.expectation(np.square))
 
 
 def exact_norm(t1: float) -> float:

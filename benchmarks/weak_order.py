@@ -2,10 +2,10 @@
 
     python -m benchmarks.weak_order [--out DIRECTORY]
 
-Three tables: the whole error of two inputs under a shaped ReLU and of one input under
-smooth activations (`_chain`), and what one step leaves of the equation for several inputs
-under smooth activations (`_one_step`). Orders are slopes of log error against log step
-with the regression's 95 % t-interval.
+The whole error of two inputs under a shaped ReLU and of one input under smooth
+activations (`covsde.convergence.study` by quadrature), and what one step leaves of the
+equation for several inputs under smooth activations (`_one_step`), with 95 % intervals of
+the orders.
 """
 
 import argparse
@@ -13,18 +13,17 @@ import json
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from scipy import stats
 
 from covsde import (
     FactorEuler,
     GeodesicStrang,
     NinomiyaNinomiya,
     PalindromicStrang,
+    ProjectedEuler,
     ShapedAttention,
     ShapedMLP,
     ShapedReLU,
@@ -32,12 +31,14 @@ from covsde import (
     ShapedTransformer,
     WishartEuler,
 )
+from covsde.convergence import Errors, Extrapolated, Order, Study, study
+from covsde.convergence._order import numerical_errors
+from covsde.observables import correlation
 
-from ._chain import Angle, Chain, Grid, Norm, exact_mean
 from ._one_step import remainders
 
 RHO0, T = 0.3, 1.0
-STEPS = (2, 4, 8, 16, 32)
+STEPS = (2, 4, 8, 16)
 # Start of the one-step table: its leading m×m block.
 V0 = np.array(
     [
@@ -50,34 +51,14 @@ V0 = np.array(
 LENGTHS = tuple(2.0**-k for k in range(6, 12))
 
 
-class Scheme(NamedTuple):
-    """A solver, what ρ depends on among a step's normals, and the numerical resolution."""
-
-    solver: object
-    directions: np.ndarray
-    # (nodes of the grid, spacing of the normals): the first is reported, and its
-    # distance to the second is its numerical error
-    resolutions: tuple[tuple[int, float], tuple[int, float]]
-
-
-def _orthonormal(*rows: Sequence[float]) -> np.ndarray:
-    rows = np.array(rows, float)
-    return rows / np.linalg.norm(rows, axis=1, keepdims=True)
-
-
-# ρ does not depend on the scale of V, so some normals drop out. Entries of a cell: 11, 21,
-# 22; the palindrome's X and X' add up when m = 2.
-_PALINDROME = _orthonormal((0, 1, 0, 0, 1, 0), (1, 0, -1, 1, 0, -1), (-1, 0, 1, 1, 0, -1))
-SCHEMES = {
-    "GeodesicStrang": Scheme(
-        GeodesicStrang(),
-        _orthonormal((0, 1, 0), (1, 0, -1)),
-        ((64, 0.35), (48, 0.5)),
-    ),
-    "PalindromicStrang": Scheme(PalindromicStrang(), _PALINDROME, ((64, 0.45), (48, 0.6))),
-    "WishartEuler": Scheme(WishartEuler(), np.eye(3), ((32, 0.8), (24, 1.1))),
-    "FactorEuler": Scheme(FactorEuler(), np.eye(3), ((48, 0.5), (32, 0.7))),
-}
+SOLVERS = (
+    ProjectedEuler(),
+    WishartEuler(),
+    FactorEuler(),
+    PalindromicStrang(),
+    GeodesicStrang(),
+    Extrapolated(PalindromicStrang(drift_order=4)),
+)
 SMOOTH = {
     "tanh, a = 1.2": ShapedSmooth(jnp.tanh, a=1.2),
     "SiLU, a = 1, about 0.8": ShapedSmooth(jax.nn.silu, a=1.0, center=0.8),
@@ -92,128 +73,66 @@ SOFTMAX = {
 }
 
 
-class Order(NamedTuple):
-    """A slope and the half-width of its 95 % interval."""
-
-    slope: float
-    margin: float
-
-    def __str__(self):
-        return f"{self.slope:.2f} ± {self.margin:.2f}"
-
-
-def order(lengths: Sequence[float], errors: Sequence[float]) -> Order:
-    """Regression of log |error| on log step."""
-    fit = stats.linregress(np.log(lengths), np.log(np.abs(errors)))
-    quantile = stats.t.ppf(0.975, len(lengths) - 2)
-    return Order(float(fit.slope), float(quantile * fit.stderr))
-
-
-class Errors(NamedTuple):
-    """Errors of a mean for each number of steps, and how exactly they are known."""
-
-    steps: tuple[int, ...]
-    errors: np.ndarray
-    numerical: np.ndarray
-
-    def extrapolated(self) -> "Errors":
-        """`(4 E_{h/2} − E_h)/3`, for steps that double; named by its coarse steps."""
-        e = (4 * self.errors[1:] - self.errors[:-1]) / 3
-        numerical = (4 * self.numerical[1:] + self.numerical[:-1]) / 3
-        return Errors(self.steps[:-1], e, numerical)
-
-    def order(self, first: int = 4) -> Order:
-        """The order on `first` steps and more."""
-        pairs = [(1 / n, e) for n, e in zip(self.steps, self.errors, strict=True)]
-        return order(*zip(*[p for p in pairs if p[0] <= 1 / first], strict=True))
-
-
-def relu_errors(name: str, steps=STEPS, resolutions=None) -> Errors:
+def relu_study(solvers=SOLVERS, steps=STEPS) -> Study:
     """Errors in `E ρ²`: two inputs, shaped ReLU (0, −1), `ρ_0 = .3`, `T = 1`."""
-    scheme = SCHEMES[name]
-    limit = ShapedMLP(ShapedReLU(0.0, -1.0))
-    resolutions = scheme.resolutions if resolutions is None else resolutions
-    return _errors(
-        Angle(),
-        limit,
-        scheme.solver,
-        scheme.directions,
-        resolutions,
-        lambda theta: np.cos(theta) ** 2,
-        np.arccos(RHO0),
-        steps,
+    return study(
+        ShapedMLP(ShapedReLU(0.0, -1.0)),
+        solvers,
+        jnp.array([[1.0, RHO0], [RHO0, 1.0]]),
+        T,
+        lambda v: correlation(v)[:, 0, 1] ** 2,
+        steps=steps,
+        quadrature=True,
     )
 
 
-def smooth_errors(activation, solver, steps=STEPS, v0=0.5) -> Errors:
-    """Errors in `E V/(1 + V)`: one input, smooth activation, `V_0 = .5`, `T = 1`.
-
-    All that matters of the step's normals is their sum.
-    """
-    return _errors(
-        Norm(),
+def smooth_study(activation, solvers, steps=(4, 8, 16, 32), v0=0.5) -> Study:
+    """Errors in `E V/(1 + V)`: one input, smooth activation, `V_0 = .5`, `T = 1`."""
+    return study(
         ShapedMLP(activation),
-        solver,
-        _orthonormal([1] * solver.cells_per_step),
-        ((96, 0.25), (64, 0.35)),
-        lambda x: x,
-        v0 / (1 + v0),
-        steps,
+        solvers,
+        jnp.array([[v0]]),
+        T,
+        lambda v: v[:, 0, 0] / (1 + v[:, 0, 0]),
+        steps=steps,
+        quadrature=True,
     )
 
 
-def _errors(coordinate, limit, solver, directions, resolutions, f, start, steps):
-    """Errors against the SDE itself."""
-    exact = exact_mean(coordinate, limit, f, start, T)
-    found = []
-    for degree, spacing in resolutions:
-        chain = Chain(Grid(coordinate, degree), limit, solver, directions, spacing)
-        found.append([chain.mean(f, start, T, n) - exact for n in steps])
-    fine, coarse = np.array(found)
-    return Errors(tuple(steps), fine, np.abs(fine - coarse))
+def one_step_order(left: np.ndarray) -> Order:
+    """The power of `h` that one step leaves."""
+    steps = tuple(round(1 / h) for h in LENGTHS)
+    return numerical_errors("", steps, 1.0, left, np.zeros(len(steps)), 0.95).order
 
 
-def _table(title: str, rows: dict[str, Errors], first: dict[str, int]) -> dict:
-    print(f"\n{title}\n(in brackets: numerical error; order on the steps named)")
-    out = {}
-    for name, row in rows.items():
-        least = first.get(name, 4)
-        fitted = row.order(least)
-        cells = [
-            f"{n}: {e:+.3e} ({d:.0e})"
-            for n, e, d in zip(row.steps, row.errors, row.numerical, strict=True)
-        ]
-        print(f"{name}\n  " + "  ".join(cells))
-        print(f"  order {fitted} on n = {least} … {row.steps[-1]}", flush=True)
-        out[name] = {
-            "steps": list(row.steps),
-            "errors": row.errors.tolist(),
-            "numerical_errors": row.numerical.tolist(),
-            "order": fitted.slope,
-            "order_margin_95": fitted.margin,
-            "order_from_steps": least,
-        }
-    return out
-
-
-def relu_table() -> dict:
-    """Two inputs under a shaped ReLU."""
-    rows = {name: relu_errors(name) for name in SCHEMES if name != "PalindromicStrang"}
-    palindromic = relu_errors("PalindromicStrang", (*STEPS, 64))
-    rows["PalindromicStrang"] = palindromic
-    rows["PalindromicStrang, extrapolated"] = palindromic.extrapolated()
-    title = f"E ρ² of two inputs, shaped ReLU (0, −1), ρ_0 = {RHO0}, T = {T:g}"
-    return _table(title, rows, {})
-
-
-def smooth_table() -> dict:
-    """One input under smooth activations."""
-    rows = {
-        f"{type(solver).__name__}, {name}": smooth_errors(activation, solver)
-        for name, activation in SMOOTH.items()
-        for solver in (GeodesicStrang(), PalindromicStrang())
+def _row(errors: Errors) -> dict:
+    return {
+        "solver": errors.solver,
+        "steps": list(errors.steps),
+        "errors": errors.errors.tolist(),
+        "numerical_errors": errors.standard_errors.tolist(),
+        "order": errors.order.slope,
+        "order_margin_95": errors.order.margin,
     }
-    return _table("E V/(1 + V) of one input, V_0 = 0.5, T = 1", rows, {})
+
+
+def relu_tables() -> list[dict]:
+    """Two inputs under a shaped ReLU: with few steps, and with more for the order."""
+    print(f"E ρ² of two inputs, ρ_0 = {RHO0}", flush=True)
+    studies = relu_study(), relu_study(SOLVERS[1:], (4, 8, 16, 32))
+    for one in studies:
+        print(f"{one}\n", flush=True)
+    return [_row(row) for one in studies for row in one.rows]
+
+
+def smooth_tables() -> dict[str, list[dict]]:
+    """One input under smooth activations."""
+    out = {}
+    for name, activation in SMOOTH.items():
+        found = smooth_study(activation, [GeodesicStrang(), PalindromicStrang()])
+        print(f"E V/(1 + V) of one input, V_0 = 0.5, {name}\n{found}\n", flush=True)
+        out[name] = [_row(row) for row in found.rows]
+    return out
 
 
 def one_step_table() -> dict:
@@ -245,7 +164,7 @@ def one_step_table() -> dict:
     for solver, m, nodes, label, limit in cases:
         name = f"{type(solver).__name__}, m = {m}, {label}"
         left = remainders(limit, solver, jnp.asarray(V0[:m, :m]), LENGTHS, nodes)
-        fitted = order(LENGTHS, left)
+        fitted = one_step_order(left)
         cells = "  ".join(
             f"1/{1 / h:.0f}: {e:.2e}" for h, e in zip(LENGTHS, left, strict=True)
         )
@@ -266,8 +185,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     begin = time.perf_counter()
     results = {
-        "relu_two_inputs": relu_table(),
-        "smooth_one_input": smooth_table(),
+        "relu_two_inputs": relu_tables(),
+        "smooth_one_input": smooth_tables(),
         "one_step": one_step_table(),
     }
     results["seconds"] = time.perf_counter() - begin

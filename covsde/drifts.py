@@ -9,7 +9,7 @@ from jaxtyping import Array, Float, Scalar
 
 from ._checks import parameter
 from .activations import AbstractActivation, Identity
-from .flows import positive_definite_flow
+from .flows import fourth_order_flow, positive_definite_flow
 from .matrices import Lower, Symmetric
 
 
@@ -39,6 +39,14 @@ class AbstractDrift(eqx.Module):
         """
         middle = middle_of_step(t, h)
         return positive_definite_flow(lambda v: self.batched(middle, v, args), factor, h)
+
+    def fourth_order_flow(self, t: Scalar, h: Array, factor: Lower, args: Any) -> Lower:
+        """`flow`, of order 4 in `h` where the drift does not change with time.
+
+        For means that are extrapolated; `V` must not be singular.
+        """
+        middle = middle_of_step(t, h)
+        return fourth_order_flow(lambda v: self.batched(middle, v, args), factor, h)
 
     @property
     def max_step(self) -> float | Scalar:
@@ -155,6 +163,11 @@ class ActivationDrift(AbstractDrift):
     def flow(self, t, h, factor, args):
         """The activation's own flow, for the time `γ² h`."""
         return self.activation.flow(factor, self.gain.astype(factor.dtype) * h)
+
+    def fourth_order_flow(self, t, h, factor, args):
+        """The activation's own flow of order 4, for the time `γ² h`."""
+        gain = self.gain.astype(factor.dtype)
+        return self.activation.fourth_order_flow(factor, gain * h)
 
     @property
     def max_step(self):

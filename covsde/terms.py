@@ -33,10 +33,17 @@ class DriftOnFactor(eqx.Module):
 
     drift: AbstractDrift
     args: Any
+    order: int = eqx.field(static=True, default=2)
 
     def flow(self, t: Scalar, h: Array, factor: Lower) -> Lower:
         """Moves the factor of `V` by the drift from `t` to `t + h`."""
+        if self.order == 4:
+            return self.drift.fourth_order_flow(t, h, factor, self.args)
         return self.drift.flow(t, h, factor, self.args)
+
+    def of_order(self, order: int) -> "DriftOnFactor":
+        """The same drift, whose flow is of order 2 or 4."""
+        return DriftOnFactor(self.drift, self.args, order)
 
     def speed(self, factor: Lower) -> Array:
         """Inverse time scale at `V = L Lᵀ`, one per path."""

@@ -201,6 +201,36 @@ def test_flow_is_of_second_order(name, m, singular):
         np.testing.assert_allclose(moved[2], moved[0], rtol=1e-14)
 
 
+@pytest.mark.parametrize("name", ["relu", "silu"])
+def test_fourth_order_flow(name):
+    """One step errs by O(h⁵)."""
+    from covsde.matrices import factorise, gram
+
+    activation = FLOWS[name]
+    x = np.random.default_rng(0).normal(size=(3, 20))
+    v = x @ x.T / 20
+    factor = factorise(jnp.asarray(v)).as_invertible()
+    errors = []
+    for h in (0.16, 0.08):
+        moved = gram(activation.fourth_order_flow(factor, jnp.asarray(h))).to_dense()
+        errors.append(np.abs(moved - exact_flow(activation, v, h)).max())
+    assert np.log2(errors[0] / errors[1]) > 4.5
+
+
+def test_fourth_order_flow_keeps_the_cone():
+    """Of inputs that are almost dependent, to six times the step that the other takes."""
+    from covsde.matrices import factorise
+
+    x = np.random.default_rng(0).normal(size=(4, 4))
+    x[3] = x[:3].sum(axis=0) + 1e-6 * x[3]
+    factor = factorise(jnp.asarray(x @ x.T)).as_invertible()
+    relu = ShapedReLU(0.0, -2.0)
+    moved = relu.fourth_order_flow(factor, 6 * relu.max_step)
+    pivots = np.asarray(moved.diagonal())
+    assert np.all(np.isfinite(pivots)) and np.all(pivots > 0)
+    np.testing.assert_allclose(moved.squared_rows(), factor.squared_rows(), rtol=1e-13)
+
+
 def test_explosion_within_a_step_is_nan_not_a_number():
     from covsde.matrices import factorise
 

@@ -1,5 +1,7 @@
 """Figures: what they show, and what they refuse."""
 
+import dataclasses
+import math
 import sys
 
 import jax
@@ -9,6 +11,7 @@ import pytest
 
 import covsde
 from covsde import plotting
+from covsde.convergence import Order
 
 matplotlib = pytest.importorskip("matplotlib")
 
@@ -115,6 +118,42 @@ def test_many_inputs_and_many_widths_can_be_drawn():
     assert len(figure.axes) == 5
 
 
+def a_study(*rows):
+    """Made-up errors of orders 1 and 2, of which the last ones drown in noise."""
+    steps = (2, 4, 8)
+    lengths = 1 / np.array(steps)
+    found = [
+        covsde.convergence.Errors(
+            f"Solver{p}()", steps, 0.1 * lengths**p, noise * np.ones(3), Order(p, 0.1, 3)
+        )
+        for p, noise in rows
+    ]
+    return covsde.convergence.Study("errors", "0", 1.0, 100, 0.95, tuple(found))
+
+
+def test_errors_within_the_noise_are_hollow():
+    figure = plotting.orders(a_study((1, 1e-4), (2, 1e-3)))
+    (axis,) = figure.axes
+    faces = {
+        str(line.get_markerfacecolor()): len(line.get_xdata())
+        for line in axis.lines
+        if line.get_linestyle() == "None" and len(line.get_xdata())
+    }
+    assert faces == {"#0072b2": 3, "#d55e00": 2, "white": 1}
+    text = words(figure)
+    assert "Solver1" in text and "order 2.00 ± 0.10" in text and "1/8" in text
+    assert "$h^{2}$" in text and "within the noise" in text
+
+
+def test_orders_that_are_not_known_have_no_line():
+    unknown = a_study((1, 1.0))
+    assert not unknown.rows[0].above_noise.any()
+    order = Order(math.nan, math.nan, 0)
+    rows = (dataclasses.replace(unknown.rows[0], order=order),)
+    figure = plotting.orders(dataclasses.replace(unknown, rows=rows))
+    assert not figure.axes[0].texts and "order –" in words(figure)
+
+
 @pytest.mark.parametrize(
     ("call", "error", "message"),
     [
@@ -131,6 +170,7 @@ def test_many_inputs_and_many_widths_can_be_drawn():
         (lambda: plotting.correlation_fan(wishart(0, 9, m=1)), ValueError, "two inputs"),
         (lambda: plotting.correlation_fan("limit"), TypeError, "`limit`"),
         (lambda: plotting.correlation_fan(LIMIT, [3]), TypeError, "`networks`"),
+        (lambda: plotting.orders(LIMIT), TypeError, "`study`"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(call, error, message):

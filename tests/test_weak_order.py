@@ -1,4 +1,4 @@
-"""Weak orders, without Monte-Carlo noise: `benchmarks.weak_order` at a lower resolution."""
+"""Weak orders, without Monte-Carlo noise: those of `benchmarks.weak_order`."""
 
 import functools
 import itertools
@@ -11,7 +11,6 @@ import pytest
 
 import covsde
 from benchmarks import weak_order
-from benchmarks._chain import Angle, GivenPath, exact_mean
 from benchmarks._one_step import cubature, remainders
 from covsde import (
     BrownianGrid,
@@ -21,24 +20,23 @@ from covsde import (
     PalindromicStrang,
     ShapedMLP,
     ShapedReLU,
+    WishartEuler,
 )
+from covsde.convergence._chain import Chain, GivenPath
+from covsde.convergence._coordinates import Angle, exact_mean
 from covsde.laws import PairLaw
 from covsde.matrices import factorise, gram
 from covsde.observables import correlation
 
 LIMIT = ShapedMLP(ShapedReLU(0.0, -1.0))
 RHO0, T = weak_order.RHO0, weak_order.T
-RESOLUTIONS = {
-    "GeodesicStrang": ((40, 0.5), (32, 0.6)),
-    "PalindromicStrang": ((48, 0.55), (40, 0.65)),
-    "WishartEuler": ((24, 1.1), (16, 1.3)),
-    "FactorEuler": ((32, 0.7), (24, 0.9)),
-}
 
 
 @functools.cache
-def errors(name, steps=weak_order.STEPS):
-    return weak_order.relu_errors(name, steps, RESOLUTIONS[name])
+def errors(solver, steps):
+    (row,) = weak_order.relu_study([solver], steps).rows
+    assert row.above_noise.all()
+    return row
 
 
 def at_least(order, bound):
@@ -46,62 +44,54 @@ def at_least(order, bound):
     assert order.slope - order.margin >= bound, f"observed order {order}"
 
 
-def test_the_generator_gives_the_law_of_the_pair():
-    def square(theta):
-        return np.cos(theta) ** 2
+def square(theta):
+    return np.cos(theta) ** 2
 
+
+def test_the_generator_gives_the_law_of_the_pair():
     found = exact_mean(Angle(), LIMIT, square, np.arccos(RHO0), T)
     assert abs(found - PairLaw(RHO0, T, 1 / (2 * np.pi)).expectation(np.square)) < 1e-9
 
 
-@pytest.mark.parametrize("name", ["GeodesicStrang", "PalindromicStrang"])
-def test_correlation_depends_on_the_directions_alone(name):
+@pytest.mark.parametrize(
+    ("solver", "dims"),
+    [(GeodesicStrang(), 2), (PalindromicStrang(), 3), (FactorEuler(), 3)],
+    ids=["geodesic", "palindromic", "factor"],
+)
+def test_correlation_depends_on_the_directions_alone(solver, dims):
     """What the quadrature leaves out of a step's normals does not move ρ."""
-    scheme = weak_order.SCHEMES[name]
-    cells, h = scheme.solver.cells_per_step, jnp.asarray(0.25)
-
-    @jax.jit
-    def angles(z):
-        terms = LIMIT.terms(GivenPath(z.T.reshape(cells, 3, -1), h / cells, 2))
-        start = Angle().factor(jnp.linspace(0.1, 3.0, 100))
-        end, *_ = scheme.solver.step(terms, 0.0, h, start, None, None, False)
-        return Angle().read(end)
-
-    z = np.random.default_rng(5).standard_normal((100, 3 * cells))
-    projected = z @ scheme.directions.T @ scheme.directions
-    assert np.max(np.abs(projected - z)) > 1
-    # rounding alone, amplified by a step
-    np.testing.assert_allclose(angles(projected), angles(z), rtol=0, atol=1e-12)
+    chain = Chain(Angle(), LIMIT, solver)
+    assert len(chain.directions) == dims
+    rng = np.random.default_rng(5)
+    theta = np.linspace(0.1, 3.0, 100)
+    z = rng.standard_normal((3 * solver.cells_per_step, 100))
+    projected = chain.directions.T @ chain.directions @ z
+    # rounding alone, amplified by a step, and that of the differences
+    found, expected = (chain._moved(theta, x, 0.25) for x in (projected, z))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10)
 
 
 def test_the_default_is_accurate_and_of_order_two():
-    found = errors("GeodesicStrang")
-    assert found.steps[:4] == (2, 4, 8, 16)
-    bounds = np.array([2.5e-3, 6e-4, 1.5e-4, 4e-5])
-    assert np.all((np.abs(found.errors) + found.numerical)[:4] <= bounds), found
-    at_least(found.order(), 1.9)
+    found = errors(GeodesicStrang(), (4, 8, 16, 32))
+    bounds = np.array([6e-4, 1.5e-4, 4e-5, 1e-5])
+    assert np.all(np.abs(found.errors) + found.standard_errors <= bounds), found
+    at_least(found.order, 1.9)
 
 
-def test_the_palindrome_is_of_order_two_and_extrapolates_to_four():
-    found = errors("PalindromicStrang")
-    at_least(found.order(), 1.9)
-    extrapolated = found.extrapolated()
-    rates = np.log2(np.abs(extrapolated.errors[:-1] / extrapolated.errors[1:]))
-    # how much the numerical errors can move each rate
-    relative = extrapolated.numerical / np.abs(extrapolated.errors)
-    margins = (relative[:-1] + relative[1:]) / np.log(2)
-    known = margins < 0.5
-    assert known.sum() >= 2 and np.all((rates - margins)[known] > 3.5), extrapolated
+def test_the_palindrome_is_of_order_two():
+    at_least(errors(PalindromicStrang(), (4, 8, 16, 32)).order, 1.9)
 
 
-@pytest.mark.parametrize("name", ["WishartEuler", "FactorEuler"])
-def test_order_one(name):
-    found = errors(name)
+@pytest.mark.parametrize(
+    "solver", [WishartEuler(), FactorEuler()], ids=["wishart", "factor"]
+)
+def test_order_one(solver):
+    found = errors(solver, (4, 8, 16))
     rates = np.log2(np.abs(found.errors[:-1] / found.errors[1:]))
-    relative = found.numerical / np.abs(found.errors)
+    relative = found.standard_errors / np.abs(found.errors)
     margins = (relative[:-1] + relative[1:]) / np.log(2)
-    # from n = 4 on, 1 is the nearest whole number
-    assert np.all((np.abs(rates - 1) + margins)[1:] < 0.5), found
+    # 1 is the nearest whole number
+    assert np.all(np.abs(rates - 1) + margins < 0.5), found
 
 
 @pytest.mark.parametrize(
@@ -110,9 +100,9 @@ def test_order_one(name):
 )
 def test_one_smooth_input(solver, name):
     """One input has exact noise in both solvers: the error is the splitting's alone."""
-    found = weak_order.smooth_errors(weak_order.SMOOTH[name], solver)
-    assert np.all(found.numerical < 0.01 * np.abs(found.errors)), found
-    at_least(found.order(), 1.9)
+    (found,) = weak_order.smooth_study(weak_order.SMOOTH[name], [solver]).rows
+    assert np.all(found.standard_errors < 0.01 * np.abs(found.errors)), found
+    at_least(found.order, 1.9)
 
 
 @pytest.mark.parametrize("name", weak_order.SMOOTH)
@@ -124,7 +114,7 @@ def test_one_smooth_input(solver, name):
 def test_smooth_inputs_to_second_order_in_one_step(solver, m, nodes, name):
     limit, v0 = ShapedMLP(weak_order.SMOOTH[name]), jnp.asarray(weak_order.V0[:m, :m])
     left = remainders(limit, solver, v0, weak_order.LENGTHS, nodes)
-    at_least(weak_order.order(weak_order.LENGTHS, left), 2.9)
+    at_least(weak_order.one_step_order(left), 2.9)
 
 
 @pytest.mark.parametrize(
@@ -136,7 +126,7 @@ def test_noise_of_the_softmax_to_second_order_in_one_step(m, name):
     v0 = jnp.asarray(weak_order.V0[:m, :m])
     solver, lengths = NinomiyaNinomiya(), weak_order.LENGTHS
     left = remainders(weak_order.SOFTMAX[name], solver, v0, lengths, 0)
-    at_least(weak_order.order(lengths, left), 2.9)
+    at_least(weak_order.one_step_order(left), 2.9)
 
 
 def test_the_cubature_is_exact_to_degree_five():
@@ -173,10 +163,9 @@ def test_coupled_paths_differ_as_the_quadrature_says(solver):
     per_step = solver.cells_per_step
     fine = squared(path.coarsen(per_step))
     change = np.asarray(squared(path.coarsen(2 * per_step)) - fine)
-    expected = errors(type(solver).__name__)
-    assert expected.steps[:2] == (coarse, 2 * coarse)
+    expected = errors(solver, (coarse, 2 * coarse))
     difference = expected.errors[0] - expected.errors[1]
-    tolerance = 4 * change.std() / np.sqrt(paths) + expected.numerical[:2].sum()
+    tolerance = 4 * change.std() / np.sqrt(paths) + expected.standard_errors.sum()
     assert abs(change.mean() - difference) < tolerance
     assert abs(difference) > tolerance, "the test must be able to see the bias"
 

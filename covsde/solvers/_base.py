@@ -117,6 +117,10 @@ class AbstractStrangSolver(AbstractFactorSolver):
     ) -> Lower:
         """`G` of the noise at `L`, for a step `h` of which each path takes a share."""
 
+    def of_order(self, drift: DriftOnFactor) -> DriftOnFactor:
+        """The drift with the flow that this solver takes."""
+        return drift
+
     def share(
         self, drift: DriftOnFactor, factor: Lower, noise: AbstractNoise, h: Scalar
     ) -> Array:
@@ -131,6 +135,7 @@ class AbstractStrangSolver(AbstractFactorSolver):
     def advance(self, terms, t0, t1, factor, args):
         h = t1 - t0
         drift, noise = terms.vf(t0 + h / 2, factor, args)
+        drift = self.of_order(drift)
         increment = self.increment(terms, t0, t1)
         share = self.share(drift, factor, noise, h)
         half = h * share / 2
@@ -160,6 +165,7 @@ class AbstractStrangSolver(AbstractFactorSolver):
         t0, t1 = jnp.asarray(t0), jnp.asarray(t1)
         h = t1 - t0
         drift, noise = terms.vf(t0 + h / 2, y0.factor, args)
+        drift = self.of_order(drift)
         share = self.share(drift, y0.factor, noise, h)
         half = h * share / 2
         start = t0 - jnp.max(y0.time)
@@ -176,7 +182,8 @@ class AbstractStrangSolver(AbstractFactorSolver):
 
     def finish(self, drift: AbstractDrift, t: Scalar, y: Pending, args: Any) -> Lower:
         """The factor at `t`."""
-        moved = drift.flow(t - jnp.max(y.time), y.time, y.factor, args)
+        bound = self.of_order(DriftOnFactor(drift, args))
+        moved = bound.flow(t - jnp.max(y.time), y.time, y.factor)
         return moved.where(y.time > 0, y.factor)
 
 

@@ -2,8 +2,10 @@
 
 from typing import ClassVar
 
+import equinox as eqx
 import jax.numpy as jnp
 
+from .._checks import found
 from ..matrices import Lower, divide_right
 from ._base import (
     AbstractStrangSolver,
@@ -24,14 +26,37 @@ class PalindromicStrang(AbstractStrangSolver):
     expands in even powers of the step, so it extrapolates to order 4. Half a drift flow
     stands before and after. Needs two Brownian increments a step,
     whose length only the drift's flow bounds.
+
+    Where there is a drift, extrapolation needs a flow of it with `drift_order=4`, which
+    takes some times longer and a start that is not singular.
     """
 
+    drift_order: int = eqx.field(static=True, default=2)
     weak_order: ClassVar[int] = 2
     cells_per_step: ClassVar[int] = 2
+
+    def __init__(self, drift_order: int = 2):
+        """**Arguments:**
+
+        - `drift_order`: order of the drift's flow, 2 or 4.
+        """
+        if drift_order not in (2, 4):
+            raise ValueError(
+                f"`drift_order` must be 2 or 4; got {found(drift_order)}. 4 is of use for "
+                "means that are extrapolated, else leave it out."
+            )
+        self.drift_order = drift_order
+
+    @property
+    def accepts_singular(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return self.drift_order == 2
 
     def max_step(self, limit, m):
         noise_gain(self, limit)  # refuses another noise
         return super().max_step(limit, m)
+
+    def of_order(self, drift):
+        return drift.of_order(self.drift_order)
 
     def increment(self, terms, t0, t1):
         return halves(terms, t0, t1)
