@@ -14,7 +14,8 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
 from ._checks import found, is_concrete
-from ._problem import check_problem, check_time, in_dtype
+from ._problem import check_problem, in_dtype
+from ._times import check_time
 from .brownian import BrownianGrid
 from .diffusions import CongruenceDiffusion
 from .drifts import AbstractDrift

@@ -8,8 +8,9 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
-from .._checks import check_finite, check_key, count, is_concrete, parameter, real_array
+from .._checks import check_key, count, is_concrete, parameter
 from .._normals import standard_normals
+from .._times import check_save_times, check_time
 
 
 class UnshapedMLP(eqx.Module):
@@ -120,27 +121,12 @@ class UnshapedMLP(eqx.Module):
         """
         key = check_key(key)
         num_paths = count("num_paths", num_paths, "Pass how many paths to simulate.")
-        way_out = "Pass a plain number, in units of depth/width."
-        accepted = "a positive finite time"
-        t1 = float(parameter("t1", t1, accepted, way_out, test=lambda x: x > 0))
-        dt0 = float(parameter("dt0", dt0, accepted, way_out, test=lambda x: x > 0))
+        t1, dt0 = check_time("t1", t1), check_time("dt0", dt0)
         way_out = "0 is the start of any two different inputs."
         accepted = "a finite number, not negative"
         u0 = parameter("u0", u0, accepted, way_out, test=lambda x: x >= 0)
-        times = [t1] if saveat is None else saveat
-        way_out = "Pass e.g. `jnp.linspace(0, t1, 11)`, or None to save `t1` only."
-        times = real_array("saveat", jnp.asarray(times), "an array of times", way_out)
-        check_finite("saveat", jax.device_get(times), way_out)
-        if times.ndim != 1 or times.size == 0 or not bool(jnp.all(jnp.diff(times) > 0)):
-            raise ValueError(
-                "`saveat` must be an increasing, one-dimensional array of times; got "
-                f"shape {times.shape}. {way_out}"
-            )
-        if float(times[0]) < 0 or float(times[-1]) > t1 * (1 + 1e-9):
-            raise ValueError(
-                f"`saveat` must lie in [0, t1] = [0, {t1:g}]; got times from "
-                f"{float(times[0]):g} to {float(times[-1]):g}. {way_out}"
-            )
+        dtype = jnp.result_type(float)
+        times = jnp.asarray(check_save_times(saveat, t1, dtype), dtype)
         longest = float(jnp.max(jnp.diff(times, prepend=0.0)))
         steps = max(1, math.ceil(longest / dt0 - 1e-9))
         return times, _paths(self, times, steps, u0, key, num_paths)
