@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._names import full_name
-from ..solution import Solution, load_xarray
+from .._results import load_xarray
+from ..solution import Solution
 from ._rows import Row
 from ._statistics import decay_exponent
 from ._table import expected_bias, render
