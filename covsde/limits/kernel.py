@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Scalar
 
 from .._checks import (
     check_finite,
+    check_slopes,
     count,
     found,
     is_concrete,
@@ -106,12 +107,9 @@ class LeakyReLU(eqx.Module):
     def __init__(self, slope_plus: float | Scalar = 1.0, slope_minus: float | Scalar = 0.0):
         """**Arguments:**
 
-        - `slope_plus`, `slope_minus`: the slopes s₊ and s₋.
+        - `slope_plus`, `slope_minus`: the slopes s₊ and s₋, not both 0.
         """
-        way_out = "A ReLU has the slopes 1 and 0."
-        accepted = "a finite real number"
-        self.slope_plus = parameter("slope_plus", slope_plus, accepted, way_out)
-        self.slope_minus = parameter("slope_minus", slope_minus, accepted, way_out)
+        self.slope_plus, self.slope_minus = check_slopes(slope_plus, slope_minus)
 
     def __call__(self, x: Array) -> Array:
         """`φ(x)`."""

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
-from .._checks import check_key, count, is_concrete, parameter
+from .._checks import check_key, check_slopes, count, parameter
 from .._normals import standard_normals
 from .._times import check_save_times, check_time
 
@@ -40,16 +40,7 @@ class UnshapedMLP(eqx.Module):
 
         - `slope_plus`, `slope_minus`: slopes s₊ and s₋ of the activation, not both 0.
         """
-        way_out = "A ReLU has the slopes 1 and 0."
-        accepted = "a finite real number"
-        self.slope_plus = parameter("slope_plus", slope_plus, accepted, way_out)
-        self.slope_minus = parameter("slope_minus", slope_minus, accepted, way_out)
-        slopes = (self.slope_plus, self.slope_minus)
-        if is_concrete(slopes) and not any(float(slope) for slope in slopes):
-            raise ValueError(
-                f"`slope_plus` and `slope_minus` must not both be 0; got {slope_plus} and "
-                f"{slope_minus}. {way_out}"
-            )
+        self.slope_plus, self.slope_minus = check_slopes(slope_plus, slope_minus)
 
     @property
     def attraction(self) -> Scalar:
