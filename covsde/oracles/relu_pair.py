@@ -30,7 +30,7 @@ class ReLUPairs(eqx.Module):
 
 
 def sample_relu_pairs(
-    theta0: float,
+    theta0: float | Scalar,
     widths: Int[ArrayLike, " depth"],
     *,
     key: PRNGKeyArray,
@@ -139,5 +139,8 @@ def _relu_layer(
     aa, bb = a @ a, b @ b
     safe = jnp.where(aa > 0, aa, 1.0)
     across = b_minus_a - a * (a @ b_minus_a) / safe
-    theta = jnp.arctan2(jnp.linalg.norm(across), a @ b / jnp.sqrt(safe))
+    # of one active unit they are parallel, without the rounding of the line above
+    several = jnp.sum((a != 0) | (b != 0)) > 1
+    height = jnp.where(several, jnp.linalg.norm(across), 0.0)
+    theta = jnp.arctan2(height, a @ b / jnp.sqrt(safe))
     return theta, jnp.stack([aa, bb])
