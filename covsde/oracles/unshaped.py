@@ -47,7 +47,7 @@ def sample_unshaped(
     way_out = "It is the correlation of two different inputs."
     accepted = "a number in [-1, 1)"
     rho0 = parameter("rho0", rho0, accepted, way_out, test=lambda x: -1 <= x < 1)
-    width = count("width", width, "Inputs of one neuron are parallel.", least=2)
+    width = check_width(width)
     t1 = check_time("t1", t1)
     times = check_save_times(saveat, t1, rho0.dtype)
     layers, depth = layer_numbers(times, t1, width)
@@ -68,3 +68,8 @@ def sample_unshaped(
         key=key,
         width=width,
     )
+
+
+def check_width(width) -> int:
+    """Neurons in which two inputs can differ."""
+    return count("width", width, "In one neuron all inputs are parallel.", least=2)
