@@ -90,7 +90,9 @@ def solve(
     steps = step_times(problem.save_times, problem.t1, dt0)
     dtype = problem.v0.dtype
     check_resolution(steps, dtype)
-    vs, stopped_at, projections = _simulate(
+    # without noise, paths from one start are one
+    alone = limit.diffusion.vanishes and problem.v0.ndim == 2
+    paths = _simulate(
         limit,
         solver,
         problem.v0,
@@ -98,8 +100,11 @@ def solve(
         jnp.asarray(problem.save_times, dtype),
         jnp.asarray(problem.level, dtype),
         problem.key,
-        problem.num_paths,
+        1 if alone else problem.num_paths,
         regular,
+    )
+    vs, stopped_at, projections = jax.tree.map(
+        lambda x: jnp.broadcast_to(x, (problem.num_paths, *x.shape[1:])), paths
     )
     return Solution(
         ts=jnp.asarray(problem.save_times, dtype),

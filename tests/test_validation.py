@@ -214,6 +214,10 @@ def test_a_report_of_the_unshaped_limit_is_saved_and_drawn(tmp_path):
     [
         ({"v0": jnp.eye(3)}, r"`v0` must be the covariance of two.*\(3, 3\).*v0\[:2, :2\]"),
         ({"v0": jnp.ones((2, 2))}, "`v0` must have a correlation below 1.*got 1"),
+        (
+            {"v0": 2 * jnp.eye(2) - 1, "limit": covsde.UnshapedMLP(1.0, -1.0)},
+            "`v0` must have a correlation between -1 and 1 for an even.*got -1",
+        ),
         ({"v0": jnp.array([[1.0, 2.0], [2.0, 1.0]])}, "`v0` must be positive"),
         ({"solver": covsde.GeodesicStrang()}, "`solver` must be None.*Geodesic.*`dt0`"),
         ({"stop_above": 8.0}, "`stop_above` must be None.*got 8.0.*Leave it out"),

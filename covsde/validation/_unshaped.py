@@ -50,7 +50,7 @@ def unshaped(
     num_paths = count("num_paths", num_paths, "Pass how many paths to simulate, e.g. 1000.")
     key = check_key(key)
     v0 = check_covariance(v0)
-    rho0 = check_pair(v0)
+    rho0 = check_pair(limit, v0)
     t1 = check_time("t1", t1)
     times = np.union1d(check_save_times(saveat, t1, v0.dtype), t1)
     for n in widths:
@@ -91,17 +91,20 @@ def unshaped(
     return Sides(np.asarray(v0), t1, key, start, solved, sampled, notes)
 
 
-def check_pair(v0: jax.Array) -> float:
-    """The correlation of two different inputs."""
+def check_pair(limit, v0: jax.Array) -> float:
+    """The correlation of two inputs that the network tells apart."""
     if v0.shape != (2, 2):
         raise ValueError(
             f"`v0` must be the covariance of two inputs, (2, 2), for an `UnshapedMLP`; got "
             f"shape {v0.shape}. Choose two, e.g. `v0[:2, :2]`."
         )
     rho0 = float(correlation(v0)[0, 1])
-    if rho0 > 1 - 8 * jnp.finfo(v0.dtype).eps:
+    even = limit.slope_plus == -limit.slope_minus
+    nearest = abs(rho0) if even else rho0
+    if nearest > 1 - 8 * jnp.finfo(v0.dtype).eps:
+        accepted = "between -1 and 1 for an even activation" if even else "below 1"
         raise ValueError(
-            f"`v0` must have a correlation below 1 for an `UnshapedMLP`; got {rho0:.17g}. "
-            "Parallel inputs stay parallel: choose two that differ."
+            f"`v0` must have a correlation {accepted}; got {rho0:.17g}, for which the two "
+            "are one from the first layer on. Choose two inputs that differ."
         )
     return rho0
