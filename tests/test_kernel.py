@@ -101,6 +101,17 @@ def test_saved_times_and_solve_agree():
     assert errors[1] < 1e-4 and np.log2(errors[0] / errors[1]) > 1.8
 
 
+def test_strong_branches_take_shorter_steps():
+    solver = covsde.GeodesicStrang()
+    for fn, c, step in (
+        (jnp.tanh, 1.0, 1 / 16),
+        (jnp.tanh, 10.0, 1 / 40),
+        (LeakyReLU(1.0, 0.0), 10.0, 1 / 20),
+    ):
+        limit = KernelODE(BranchCovariance(fn, c))
+        assert covsde.default_step(solver, limit, 2) == pytest.approx(step)
+
+
 def test_paths_without_noise_are_solved_once():
     """Else a quadrature for each of so many paths would not fit in memory."""
     limit = KernelODE(BranchCovariance(jnp.tanh))

@@ -222,7 +222,10 @@ def test_a_report_of_the_unshaped_limit_is_saved_and_drawn(tmp_path):
         ({"solver": covsde.GeodesicStrang()}, "`solver` must be None.*Geodesic.*`dt0`"),
         ({"stop_above": 8.0}, "`stop_above` must be None.*got 8.0.*Leave it out"),
         ({"method": "weights"}, "`method` must be 'gram'.*got 'weights'.*same law"),
-        ({"limit": covsde.UnshapedMLP(2.0, 2.0)}, r"`limit` must have two .*Identity\(\)"),
+        (
+            {"limit": covsde.UnshapedMLP(2.0, 2.0)},
+            r"`slope_plus` and `slope_minus` must differ.*Identity\(\)",
+        ),
         ({"width": 1}, "`width` must be an integer of at least 2"),
         ({"width": 2, "t1": 0.1}, "`t1` must be long enough"),
         ({"saveat": [0.1, 0.101]}, "`saveat` must ask for each layer once"),

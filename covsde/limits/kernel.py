@@ -66,6 +66,13 @@ class BranchCovariance(AbstractDrift):
         return self.c * _covariance(self.fn, v_aa, v_bb, v_ab)
 
     @property
+    def rate(self):
+        """`c` times the mean square of the slopes; those of a smooth one are about 1."""
+        if isinstance(self.fn, LeakyReLU):
+            return self.c * (self.fn.slope_plus**2 + self.fn.slope_minus**2) / 2
+        return self.c
+
+    @property
     def equation(self) -> Equation:
         """The drift in LaTeX."""
         papers = (COMMUTING_LIMITS, SHAPED_AND_UNSHAPED)
@@ -160,7 +167,7 @@ class KernelODE(AbstractLimit):
     """
 
     drift: AbstractDrift
-    depth: int | None = eqx.field(static=True)
+    depth: int | None = eqx.field(static=True, default=None)
 
     def __init__(self, drift: AbstractDrift, depth: int | None = None):
         """**Arguments:**

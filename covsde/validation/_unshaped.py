@@ -31,12 +31,6 @@ def unshaped(
     stop_above,
 ) -> Sides:
     """Solves by `limit.solve`, samples by `sample_unshaped`."""
-    if float(limit.attraction) == 0:
-        raise ValueError(
-            f"`limit` must have two different slopes to draw inputs together; got "
-            f"{full_name(limit)}, whose u stays 0. A linear network is "
-            "`ShapedMLP(Identity())`."
-        )
     for name, value, accepted, reason in (
         ("solver", solver, None, "it has a scheme of its own, and `dt0` sets the step"),
         ("stop_above", stop_above, None, "norms are no part of u"),
@@ -92,7 +86,13 @@ def unshaped(
 
 
 def check_pair(limit, v0: jax.Array) -> float:
-    """The correlation of two inputs that the network tells apart."""
+    """The correlation of two inputs that differ, and are drawn together."""
+    if float(limit.attraction) == 0:
+        raise ValueError(
+            "`slope_plus` and `slope_minus` must differ for inputs to become one; got "
+            f"{full_name(limit)}, whose u stays 0. A linear network is "
+            "`ShapedMLP(Identity())`."
+        )
     if v0.shape != (2, 2):
         raise ValueError(
             f"`v0` must be the covariance of two inputs, (2, 2), for an `UnshapedMLP`; got "
