@@ -19,9 +19,11 @@ import covsde
 from covsde.laws import AngleProcess, LogGaussianResNet
 from covsde.oracles.relu_pair import sample_relu_pairs
 from covsde.oracles.relu_resnet import sample_relu_resnets
+from covsde.oracles.unshaped import sample_unshaped
 
 KEY = jax.random.key(0)
 TIMES = (0.25, 0.5)
+WIDTHS = (100, 200, 400, 800)
 
 
 def mean_and_error(x) -> tuple[float, float]:
@@ -29,16 +31,19 @@ def mean_and_error(x) -> tuple[float, float]:
     return float(np.mean(x)), float(np.std(x, ddof=1) / np.sqrt(len(x)))
 
 
-def network_u(width: int, u0: float | None, times, num_networks: int) -> np.ndarray:
+def network_u(limit, width: int, u0: float | None, num_networks: int) -> np.ndarray:
     """`u` of networks, `(num_networks, times)`; u0 None starts at ρ₀ = 0."""
-    rho0 = 0.0 if u0 is None else 1 - 1 / (width * u0) ** 2
-    layers = np.rint(np.asarray(times) * width).astype(int)
-    pairs = sample_relu_pairs(
-        np.arccos(rho0), [width] * layers[-1], key=KEY, num_networks=num_networks
+    rho0 = 0.0 if u0 is None else limit.correlation(u0, width)
+    networks = sample_unshaped(
+        limit,
+        rho0,
+        TIMES[-1],
+        width=width,
+        key=KEY,
+        num_networks=num_networks,
+        saveat=jnp.asarray(TIMES),
     )
-    # √(1−ρ) = √2 sin(θ/2)
-    half = np.sin(np.asarray(pairs.theta)[:, layers] / 2)
-    return 1 / (width * np.sqrt(2) * half)
+    return np.asarray(networks.us)
 
 
 def print_u(num_networks: int) -> None:
@@ -48,15 +53,17 @@ def print_u(num_networks: int) -> None:
     print(f"{'u₀':>5}{'t':>6}{'n':>6}{'E u':>9}{'networks':>20}{'bias':>8}{'KS':>9}")
     for u0 in (None, 0.1):
         start = 0.0 if u0 is None else u0
-        _, law = limit.solve(
-            TIMES[-1], key=KEY, num_paths=100_000, u0=start, saveat=times, dt0=1 / 256
+        law = np.asarray(
+            limit.solve(
+                TIMES[-1], key=KEY, num_paths=100_000, u0=start, saveat=times, dt0=1 / 256
+            ).us
         )
+        networks = {n: network_u(limit, n, u0, num_networks) for n in WIDTHS}
         for i, t in enumerate(TIMES):
             exact = float(limit.mean(t, start))
-            for width in (100, 200, 400, 800):
-                u = network_u(width, u0, TIMES, num_networks)[:, i]
-                mean, error = mean_and_error(u)
-                ks = scipy.stats.ks_2samp(u, np.asarray(law[:, i])).statistic
+            for width, us in networks.items():
+                mean, error = mean_and_error(us[:, i])
+                ks = scipy.stats.ks_2samp(us[:, i], law[:, i]).statistic
                 print(
                     f"{start:5}{t:6}{width:6}{exact:9.4f}{mean:11.4f} ± {error:.4f}"
                     f"{mean / exact - 1:8.1%}{ks:9.4f}",

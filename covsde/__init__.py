@@ -26,6 +26,7 @@ from .limits import (
     ShapedTransformer,
     SoftmaxDiffusion,
     UnshapedMLP,
+    UnshapedSolution,
 )
 from .solution import Solution
 from .solve import default_solver, default_step, solve
@@ -74,6 +75,7 @@ __all__ = [
     "SoftmaxDiffusion",
     "Solution",
     "UnshapedMLP",
+    "UnshapedSolution",
     "WishartEuler",
     "activations",
     "convergence",

@@ -49,6 +49,20 @@ def parameter(name: str, x, accepted: str, way_out: str, *, test=None) -> jax.Ar
     return value
 
 
+def check_slopes(slope_plus, slope_minus) -> tuple[jax.Array, jax.Array]:
+    """The slopes of a leaky ReLU, not both 0."""
+    way_out = "A ReLU has the slopes 1 and 0."
+    accepted = "a finite real number"
+    plus = parameter("slope_plus", slope_plus, accepted, way_out)
+    minus = parameter("slope_minus", slope_minus, accepted, way_out)
+    if is_concrete((plus, minus)) and float(plus) == 0 == float(minus):
+        raise ValueError(
+            f"`slope_plus` and `slope_minus` must not both be 0; got {slope_plus} and "
+            f"{slope_minus}. {way_out}"
+        )
+    return plus, minus
+
+
 def number(name: str, x, accepted: str, way_out: str, *, test=None) -> float:
     """A real number that is known now; for what is computed in NumPy."""
     if not is_concrete(x):

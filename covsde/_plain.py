@@ -10,6 +10,7 @@ _WORDS = {
     r"\rho": "ρ",
     r"\eta": "η",
     r"\varphi": "φ",
+    r"\chi": "χ",
     r"\pi": "π",
     r"\Gamma": "Γ",
     r"\Sigma": "Σ",

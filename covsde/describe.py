@@ -6,11 +6,11 @@ from ._checks import found
 from ._names import full_name
 from ._plain import plain
 from .equations import Equation, Symbol
-from .limits import AbstractLimit
+from .limits import AbstractLimit, UnshapedMLP
 from .references import Reference, merge
 
 
-def describe(limit: AbstractLimit) -> "Description":
+def describe(limit: AbstractLimit | UnshapedMLP) -> "Description":
     """The SDE of a limit in LaTeX and in words, with its parameters and its papers.
 
     ```python
@@ -28,7 +28,7 @@ def describe(limit: AbstractLimit) -> "Description":
 
     **Raises:** `TypeError` for what is no limit.
     """
-    if not isinstance(limit, AbstractLimit):
+    if not isinstance(limit, AbstractLimit | UnshapedMLP):
         raise TypeError(
             f"`limit` must be a limit; got {found(limit)}. For example "
             "`ShapedMLP(ShapedReLU(0.0, -1.0))`."
@@ -131,9 +131,10 @@ class Description:
 
     def _sde(self) -> list[str]:
         """`dV = …`, a line for each sub-layer."""
-        heads = (r"\mathrm{d}V &= ", *[r"&\quad + "] * (len(self.equations) - 1))
+        first = rf"\mathrm{{d}}{self.equations[0].state} &= "
+        heads = (first, *[r"&\quad + "] * (len(self.equations) - 1))
         pairs = zip(heads, self.equations, strict=True)
-        return [head + " + ".join(equation.terms) for head, equation in pairs]
+        return [head + _sum(equation.terms) for head, equation in pairs]
 
     def _defined(self) -> list[Symbol]:
         return [symbol for symbol in self.symbols if symbol.definition]
@@ -145,6 +146,11 @@ class Description:
             named = [f"{s.latex} = {_latex(s.value)}" for s in equation.symbols if s.name]
             lines += [r", \quad ".join(named)] if named else []
         return lines
+
+
+def _sum(terms: tuple[str, ...]) -> str:
+    """Terms with the signs between them."""
+    return " + ".join(terms).replace("+ -", "- ")
 
 
 def _with_value(symbol: Symbol) -> str:

@@ -7,7 +7,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
 
-from ._checks import parameter
+from ._checks import is_concrete, parameter
 from .brownian import NoiseShape, arrange, count_entries
 from .matrices import Lower, Square, Symmetric, congruence, factorise
 
@@ -19,6 +19,11 @@ class AbstractDiffusion(eqx.Module):
     def noise_shape(self) -> NoiseShape:
         """The Brownian motion it needs."""
         return "triangle"
+
+    @property
+    def vanishes(self) -> bool:
+        """Whether there is known to be no noise, so that all paths are one."""
+        return False
 
     def rate(self, m: int) -> float | Scalar:
         """Inverse time scale of the noise (width/depth); sets the default step."""
@@ -88,6 +93,11 @@ class CongruenceDiffusion(AbstractDiffusion):
         self.gain = parameter(
             "gain", gain, "a finite number, not negative", way_out, test=lambda x: x >= 0
         )
+
+    @property
+    def vanishes(self):
+        """Whether Γ = 0."""
+        return is_concrete(self.gain) and float(self.gain) == 0
 
     def at(self, t, factor, args):
         """The noise where `V = L Lᵀ`."""

@@ -33,6 +33,7 @@ class Equation(NamedTuple):
     - `title`: whose it is. `terms`: in LaTeX, each with its differential.
     - `symbols`: every letter in it. `references`: where it is from.
     - `time`: what time is, where it is not depth/width.
+    - `state`: the letter whose equation it is, where it is not V.
     """
 
     title: str
@@ -40,6 +41,7 @@ class Equation(NamedTuple):
     symbols: tuple[Symbol, ...]
     references: tuple[Reference, ...] = ()
     time: str = ""
+    state: str = "V"
 
     def within(self, owner: str) -> "Equation":
         """The same, where its parameters are those of an attribute of something else."""

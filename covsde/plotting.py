@@ -1,23 +1,37 @@
 """Figures: correlations as densities, over depth, and as matrices; orders of solvers.
 
-Each function takes solutions, or a study, and returns a `matplotlib.figure.Figure`: show
-it, change it, or `figure.savefig("figure.pdf")`. Paths that were stopped are left out.
+Of the unshaped limit it is the nearness `u` of two inputs. Each function takes solutions,
+or a study, and returns a `matplotlib.figure.Figure`: show it, change it, or
+`figure.savefig("figure.pdf")`. Paths that were stopped are left out.
 Needs matplotlib: `pip install 'covsde[plot]'`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec
+from collections.abc import Sequence
+from functools import singledispatch
+from typing import TYPE_CHECKING, TypeVar
 
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
 from ._checks import found
+from ._drawing import (
+    LEVELS,
+    LIGHT,
+    LIMIT,
+    MIDDLE,
+    draw_densities,
+    draw_fan,
+    draw_legend,
+    make_panels,
+    styled,
+)
+from ._results import AbstractSolution
 from .convergence import Study
 from .convergence._order import NOISE
+from .limits import UnshapedSolution
 from .observables import correlation
 from .solution import Solution
 
@@ -27,46 +41,50 @@ if TYPE_CHECKING:
 
 Pairs = Sequence[tuple[int, int]]
 
-# Legible to every kind of colour vision, and in grey.
-_LIMIT, _MIDDLE, _LIGHT = "#3d4a57", "#b4bac1", "#e1e4e7"
-_NETWORK = "#d55e00"
-_STYLE: dict[Any, Any] = {
-    "font.size": 9.0,
-    "axes.titlesize": 9.0,
-    "axes.labelsize": 9.0,
-    "legend.fontsize": 8.0,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "mathtext.fontset": "dejavusans",
-}
-_PANEL = (2.35, 2.1)  # inches
-
-P = ParamSpec("P")
+_Solution = TypeVar("_Solution", bound=AbstractSolution)
 
 
-def _styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draws in the style of this module, and leaves the caller's alone."""
+@singledispatch
+def figures(
+    limit: Solution | UnshapedSolution,
+    networks: Sequence[AbstractSolution] = (),
+    *,
+    v0: Float[Array | np.ndarray, "m m"] | None = None,
+) -> dict[str, Figure]:
+    """Every figure of a comparison, by name: what a report draws.
 
-    @wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        try:
-            from matplotlib import rc_context
-        except ImportError as error:
-            raise ImportError(
-                "figures need matplotlib. Install it with `pip install 'covsde[plot]'`."
-            ) from error
-        with rc_context(_STYLE):
-            return draw(*args, **kwargs)
+    **Arguments:**
 
-    return styled
+    - `limit`: a solved limit. `networks`: its finite networks, in order of width.
+    - `v0`: the covariance at time 0; needed only if the limit did not save time 0.
+    """
+    raise TypeError(f"`limit` must be a solution of a limit; got {found(limit)}.")
 
 
-@_styled
+@figures.register(Solution)
+def _(limit: Solution, networks=(), *, v0=None) -> dict[str, Figure]:
+    if limit.m == 1:
+        return {}
+    widest = _solutions(networks)[-1:]
+    drawn = {
+        "densities": correlation_densities(limit, networks, v0=v0),
+        "correlations": correlation_matrices(limit, widest, v0=v0),
+    }
+    if limit.ts.size > 1:
+        drawn["fan"] = correlation_fan(limit, widest, v0=v0)
+    return drawn
+
+
+@figures.register(UnshapedSolution)
+def _(limit: UnshapedSolution, networks=(), *, v0=None) -> dict[str, Figure]:
+    del v0
+    drawn = {"densities": nearness_densities(limit, networks)}
+    if limit.ts.size > 1:
+        drawn["fan"] = nearness_fan(limit, _unshaped(limit, networks)[-1:])
+    return drawn
+
+
+@styled
 def correlation_densities(
     limit: Solution,
     networks: Solution | Sequence[Solution] = (),
@@ -93,26 +111,11 @@ def correlation_densities(
     start = _start(limit, v0)
     pairs = _pairs(limit, pairs, start)
     names = _names(limit, labels)
-    styles = _markers(len(networks))
-    figure, axes = _panels(len(pairs), sharey=False)
-    samples = _correlations(limit)[:, -1]
-    others = [_correlations(network)[:, -1] for network in networks]
+    figure, axes = make_panels(len(pairs), sharey=False)
+    samples = [_correlations(one)[:, -1] for one in (limit, *networks)]
     for axis, (a, b) in zip(axes, pairs, strict=True):
-        values = [samples[:, a, b], *(other[:, a, b] for other in others)]
-        low, high = _range(values)
-        edges = np.linspace(low, high, bins + 1)
-        axis.stairs(
-            _density(values[0], edges),
-            edges,
-            fill=True,
-            color=_MIDDLE,
-            linewidth=0,
-            label="limit",
-        )
-        for i, (network, value) in enumerate(zip(networks, values[1:], strict=True)):
-            _mark(
-                axis, value, edges, styles[i], _network_name(network), i == len(styles) - 1
-            )
+        values = [sample[:, a, b] for sample in samples]
+        draw_densities(axis, values, _network_names(networks), _range(values), bins)
         if start is not None:
             axis.axvline(
                 _entry(start, a, b),
@@ -123,14 +126,12 @@ def correlation_densities(
             )
         axis.set_title(f"inputs {names[a]} and {names[b]}")
         axis.set_xlabel(rf"correlation $\rho$ at $t = {float(limit.ts[-1]):.4g}$")
-        axis.set_xlim(low, high)
-        axis.set_ylim(bottom=0)
     axes[0].set_ylabel("density")
-    _legend(figure, axes[0])
+    draw_legend(figure, axes[0])
     return figure
 
 
-@_styled
+@styled
 def correlation_fan(
     limit: Solution,
     networks: Solution | Sequence[Solution] = (),
@@ -148,60 +149,72 @@ def correlation_fan(
     """
     networks = _solutions(networks)
     start = _start(limit, v0)
-    if limit.ts.size < 2:
-        raise ValueError(
-            "`limit` must have several saved times to be drawn over depth; got one. Solve "
-            "it with e.g. `saveat=jnp.linspace(0, t1, 9)`."
-        )
+    _check_times(limit)
     pairs = _pairs(limit, pairs, start)
     names = _names(limit, labels)
-    styles = _markers(len(networks))
-    levels = (0.05, 0.25, 0.5, 0.75, 0.95)
-    figure, axes = _panels(len(pairs), sharey=True)
+    figure, axes = make_panels(len(pairs), sharey=True)
     for axis, (a, b) in zip(axes, pairs, strict=True):
-        times, bands = _quantiles(limit, start, a, b, levels)
-        axis.fill_between(
-            times, bands[0], bands[4], color=_LIGHT, linewidth=0, label="limit 90 %"
-        )
-        axis.fill_between(
-            times, bands[1], bands[3], color=_MIDDLE, linewidth=0, label="limit 50 %"
-        )
-        axis.plot(times, bands[2], color=_LIMIT, linewidth=1.8, label="limit median")
-        for network, (colour, marker, _) in zip(networks, styles, strict=True):
-            name = _network_name(network)
-            times, lines = _quantiles(network, start, a, b, levels)
-            for i in (0, 1, 3, 4):
-                label = f"{name} 50 %, 90 %" if i == 0 else None
-                axis.plot(
-                    times,
-                    lines[i],
-                    color=colour,
-                    linewidth=0.8,
-                    linestyle="--",
-                    label=label,
-                )
-            axis.plot(
-                times,
-                lines[2],
-                color=colour,
-                linestyle="none",
-                marker=marker,
-                markersize=3.5,
-                label=f"{name} median",
-                clip_on=False,
-                zorder=3,
-            )
+        fans = [_quantiles(one, start, a, b) for one in (limit, *networks)]
+        draw_fan(axis, fans, _network_names(networks))
         axis.set_title(f"inputs {names[a]} and {names[b]}")
-        axis.set_xlabel("time $t$ = depth/width")
-        axis.set_xlim(float(times[0]), float(limit.ts[-1]))
         axis.set_ylim(-1, 1)
         axis.set_yticks([-1, -0.5, 0, 0.5, 1])
     axes[0].set_ylabel(r"correlation $\rho_t$")
-    _legend(figure, axes[0])
+    draw_legend(figure, axes[0])
     return figure
 
 
-@_styled
+@styled
+def nearness_densities(
+    limit: UnshapedSolution,
+    networks: UnshapedSolution | Sequence[UnshapedSolution] = (),
+    *,
+    bins: int = 20,
+) -> Figure:
+    """Densities of `u = 1/(n √(1−ρ))` at the last saved time: the limit against networks.
+
+    **Arguments:**
+
+    - `limit`: a solved [`covsde.UnshapedMLP`][], drawn as a filled histogram.
+    - `networks`: its finite networks, drawn as markers at the bins' centres, the last with
+      an error bar of one standard error.
+    - `bins`: bins of the histogram.
+    """
+    networks = _unshaped(limit, networks)
+    figure, (axis,) = make_panels(1, sharey=False)
+    values = [_nearness(one)[:, -1] for one in (limit, *networks)]
+    # the tail is long
+    high = max(float(np.quantile(x, 0.98)) for x in values)
+    draw_densities(axis, values, _network_names(networks), (0.0, high), bins)
+    axis.set_xlabel(rf"nearness $u$ at $t = {float(limit.ts[-1]):.4g}$")
+    axis.set_ylabel("density")
+    draw_legend(figure, axis)
+    return figure
+
+
+@styled
+def nearness_fan(
+    limit: UnshapedSolution, networks: UnshapedSolution | Sequence[UnshapedSolution] = ()
+) -> Figure:
+    """`u` over depth: quantiles of the unshaped limit, and of networks upon them.
+
+    The bands hold 50 % and 90 % of the limit's paths; markers are the networks' median,
+    dashes the ends of their bands. Needs a limit with several saved times.
+
+    **Arguments:** as for [`covsde.plotting.nearness_densities`][].
+    """
+    networks = _unshaped(limit, networks)
+    _check_times(limit)
+    figure, (axis,) = make_panels(1, sharey=False)
+    fans = [_nearness_quantiles(one) for one in (limit, *networks)]
+    draw_fan(axis, fans, _network_names(networks))
+    axis.set_ylim(bottom=0)
+    axis.set_ylabel("nearness $u_t$")
+    draw_legend(figure, axis)
+    return figure
+
+
+@styled
 def correlation_matrices(
     limit: Solution,
     networks: Solution | Sequence[Solution] = (),
@@ -223,7 +236,7 @@ def correlation_matrices(
     for network in networks:
         mean = _correlations(network)[:, -1].mean(axis=0)
         panels.append((f"{_network_name(network)}, {end}", mean))
-    figure, axes = _panels(len(panels), sharey=True, size=(2.25, 2.35))
+    figure, axes = make_panels(len(panels), sharey=True, size=(2.25, 2.35))
     image = None
     for axis, (title, matrix) in zip(axes, panels, strict=True):
         off_diagonal = np.where(np.eye(len(matrix), dtype=bool), np.nan, matrix)
@@ -258,80 +271,36 @@ def _write_entries(axis: Axes, matrix: np.ndarray) -> None:
             axis.text(b, a, text, ha="center", va="center", fontsize=size, color=colour)
 
 
-def _panels(count: int, *, sharey: bool, size=_PANEL) -> tuple[Figure, list[Axes]]:
-    """A figure of `count` panels, four a row, without touching the global state."""
-    from matplotlib.figure import Figure
-
-    columns = min(count, 4)
-    rows = -(-count // columns)
-    width = max(size[0] * columns + 0.7, 3.4)
-    figure = Figure(figsize=(width, (size[1] + 0.4) * rows + 0.1), layout="constrained")
-    figure.set_layout_engine("constrained", w_pad=0.07)
-    grid = figure.subplots(rows, columns, sharey=sharey, squeeze=False).ravel()
-    for unused in grid[count:]:
-        unused.remove()
-    return figure, list(grid[:count])
-
-
-def _legend(figure: Figure, axis: Axes) -> None:
-    handles, names = axis.get_legend_handles_labels()
-    fitting = max(2, round(figure.get_figwidth() / 1.45))
-    figure.legend(
-        handles,
-        names,
-        loc="outside upper center",
-        ncols=min(len(names), fitting),
-        frameon=False,
-        columnspacing=1.4,
-        handletextpad=0.6,
-    )
-
-
-def _mark(axis: Axes, sample, edges, style, name: str, with_errors: bool) -> None:
-    """The histogram of one sample as markers, with the noise of its bins if asked for."""
-    colour, marker, face = style
-    counts, _ = np.histogram(sample, edges)
-    scale = 1 / (sample.size * np.diff(edges))
-    errors = np.sqrt(counts * (1 - counts / sample.size)) * scale
-    axis.errorbar(
-        (edges[1:] + edges[:-1]) / 2,
-        counts * scale,
-        yerr=errors if with_errors else None,
-        linestyle="none",
-        marker=marker,
-        markersize=3.6,
-        markeredgewidth=0.9,
-        markerfacecolor=face,
-        color=colour,
-        elinewidth=0.9,
-        label=name,
-        zorder=2 + 0.1 * with_errors,
-    )
-
-
-def _markers(count: int) -> list[tuple[str, str, str]]:
-    """Colour, marker and its filling for each of the networks, the widest last."""
-    colours, shapes = ["#0072b2", "#009e73", _NETWORK], ["^", "s", "o"]
-    if count > len(colours):
-        from matplotlib import colormaps
-        from matplotlib.colors import to_hex
-
-        colours = [to_hex(c) for c in colormaps["viridis"](np.linspace(0.85, 0.1, count))]
-        shapes = [shapes[i % len(shapes)] for i in range(count)]
-    colours, shapes = colours[len(colours) - count :], shapes[len(shapes) - count :]
-    fills = ["white"] * (count - 1) + colours[-1:]
-    return list(zip(colours, shapes, fills, strict=False))
-
-
 def _solutions(networks) -> tuple[Solution, ...]:
-    several = (networks,) if isinstance(networks, Solution) else tuple(networks)
+    return _all_of(Solution, "covsde.oracles.sample", networks)
+
+
+def _unshaped(limit, networks) -> tuple[UnshapedSolution, ...]:
+    if not isinstance(limit, UnshapedSolution):
+        raise TypeError(
+            f"`limit` must be a solution of `UnshapedMLP().solve`; got {found(limit)}."
+        )
+    source = "covsde.oracles.unshaped.sample_unshaped"
+    return _all_of(UnshapedSolution, source, networks)
+
+
+def _all_of(kind: type[_Solution], source: str, networks) -> tuple[_Solution, ...]:
+    several = (networks,) if isinstance(networks, kind) else tuple(networks)
     for one in several:
-        if not isinstance(one, Solution):
+        if not isinstance(one, kind):
             raise TypeError(
-                "`networks` must be solutions of `covsde.oracles.sample`; got "
-                f"{found(one)}."
+                f"`networks` must be solutions of `{source}`; got {found(one)}."
             )
     return several
+
+
+def _check_times(limit: AbstractSolution) -> None:
+    """Refuses to draw one time over depth."""
+    if limit.ts.size < 2:
+        raise ValueError(
+            "`limit` must have several saved times to be drawn over depth; got one. Solve "
+            "it with e.g. `saveat=jnp.linspace(0, t1, 9)`."
+        )
 
 
 def _start(limit: Solution, v0) -> np.ndarray | None:
@@ -383,6 +352,16 @@ def typical_pairs(rho: np.ndarray) -> list[tuple[int, int]]:
     return [(int(rows[i]), int(columns[i])) for i in dict.fromkeys(int(i) for i in picks)]
 
 
+def _nearness_quantiles(solution: UnshapedSolution) -> tuple[np.ndarray, np.ndarray]:
+    """Times, and quantiles of `u` at each; the limit's begin with 0."""
+    times = np.asarray(solution.ts)
+    values = np.quantile(_nearness(solution), LEVELS, axis=0)
+    if times[0] > 0 and solution.width is None:
+        times = np.concatenate([[0.0], times])
+        values = np.concatenate([np.zeros((len(LEVELS), 1)), values], axis=1)
+    return times, values
+
+
 def _names(limit: Solution, labels: Sequence[str] | None) -> list[str]:
     if labels is None:
         return [str(i) for i in range(limit.m)]
@@ -394,28 +373,41 @@ def _names(limit: Solution, labels: Sequence[str] | None) -> list[str]:
     return names
 
 
-def _network_name(solution: Solution) -> str:
+def _network_names(networks: Sequence[AbstractSolution]) -> list[str]:
+    return [_network_name(network) for network in networks]
+
+
+def _network_name(solution: AbstractSolution) -> str:
     return "networks" if solution.width is None else f"networks $n = {solution.width}$"
 
 
 def _correlations(solution: Solution) -> np.ndarray:
     """`(paths, k, m, m)` of the paths that were never stopped."""
-    running = ~np.isfinite(np.asarray(solution.stopped_at))
-    if not running.any():
+    if not solution.running.any():
         raise ValueError(
             "every path was stopped, so there is no correlation to draw. Raise "
             "`stop_above`, or stop at an earlier `t1`."
         )
-    return np.asarray(correlation(jnp.asarray(np.asarray(solution.vs)[running])))
+    return np.asarray(correlation(jnp.asarray(np.asarray(solution.vs)[solution.running])))
 
 
-def _quantiles(solution: Solution, start, a: int, b: int, levels):
+def _nearness(solution: UnshapedSolution) -> np.ndarray:
+    """`(paths, k)` of the networks whose inputs still differ."""
+    if not solution.running.any():
+        raise ValueError(
+            "in every network the inputs have become one, so there is no nearness to "
+            "draw. Pass a larger width, or an earlier `t1`."
+        )
+    return np.asarray(solution.us)[solution.running]
+
+
+def _quantiles(solution: Solution, start, a: int, b: int):
     """Times, and quantiles of `ρ^{ab}` at each, beginning at time 0 if it is known."""
     times = np.asarray(solution.ts)
-    values = np.quantile(_correlations(solution)[:, :, a, b], levels, axis=0)
+    values = np.quantile(_correlations(solution)[:, :, a, b], LEVELS, axis=0)
     if times[0] > 0 and start is not None:
         times = np.concatenate([[0.0], times])
-        first = np.full((len(levels), 1), _entry(start, a, b))
+        first = np.full((len(LEVELS), 1), _entry(start, a, b))
         values = np.concatenate([first, values], axis=1)
     return times, values
 
@@ -431,13 +423,7 @@ def _range(samples: list[np.ndarray]) -> tuple[float, float]:
     return (-1.0 if low < -0.5 else low, 1.0 if high > 0.5 else high)
 
 
-def _density(sample: np.ndarray, edges: np.ndarray) -> np.ndarray:
-    """Histogram that integrates to the share of the sample within the edges."""
-    counts, _ = np.histogram(sample, edges)
-    return counts / (sample.size * np.diff(edges))
-
-
-@_styled
+@styled
 def orders(study: Study) -> Figure:
     """Errors of solvers against the length of a step, and the slopes of their orders.
 
@@ -517,7 +503,7 @@ def _shade_noise(axis: Axes, study: Study, lengths: np.ndarray, ends, bottom: fl
         [ends[1], *lengths, ends[0]],
         np.maximum([noise[0], *noise, noise[-1]], bottom),
         bottom,
-        color=_LIGHT,
+        color=LIGHT,
         linewidth=0,
         zorder=0,
         label="within the noise",
@@ -538,7 +524,7 @@ def _slopes(axis: Axes, study: Study, lengths: np.ndarray, errors: list[np.ndarr
         used = row.above_noise
         line = lengths**order
         line = line * np.min(error[used] / line[used]) / 1.6
-        axis.plot(lengths, line, color=_MIDDLE, linewidth=0.9, linestyle="--", zorder=1)
+        axis.plot(lengths, line, color=MIDDLE, linewidth=0.9, linestyle="--", zorder=1)
         power = "" if order == 1 else f"^{{{order:g}}}"
         axis.annotate(
             f"$h{power}$",
@@ -546,6 +532,6 @@ def _slopes(axis: Axes, study: Study, lengths: np.ndarray, errors: list[np.ndarr
             xytext=(5, 0),
             textcoords="offset points",
             va="center",
-            color=_LIMIT,
+            color=LIMIT,
             fontsize=8.0,
         )

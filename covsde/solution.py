@@ -1,34 +1,22 @@
-"""What a simulation returns: covariances over time, and what was run."""
+"""What a simulation of covariances returns: them over time, and what was run."""
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import diffrax
 import equinox as eqx
-import jax
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from ._results import AbstractSolution
 from .limits import AbstractLimit
 
 if TYPE_CHECKING:
     import xarray
 
 
-def load_xarray():
-    """The module xarray, or the way to get it."""
-    try:
-        import xarray
-    except ImportError as error:
-        raise ImportError(
-            "`to_xarray` needs xarray. Install it with `pip install 'covsde[io]'`."
-        ) from error
-    return xarray
-
-
-class Solution(eqx.Module):
+class Solution(AbstractSolution):
     """Covariance paths of a limit, or of its finite networks.
 
     - `ts`: saved times (depth/width), shape `(k,)`.
@@ -61,38 +49,31 @@ class Solution(eqx.Module):
         """Number of inputs."""
         return self.vs.shape[-1]
 
+    @property
+    def running(self):
+        """Which paths were never stopped."""
+        return ~np.isfinite(np.asarray(self.stopped_at))
+
+    @property
+    def how(self) -> str:
+        """The solver and its step, or how networks were sampled, in words."""
+        if self.solver is None:
+            return f'method "{self.method}"'
+        return f"{type(self.solver).__name__}, steps of at most {self.dt0:.4g}"
+
     def to_xarray(self) -> xarray.Dataset:
         """The paths as a labelled dataset, with what was run as attributes.
 
         Needs `xarray`: `pip install 'covsde[io]'`.
         """
-        xarray = load_xarray()
         inputs = np.arange(self.m)
-        attributes = {
-            "limit": eqx.tree_pformat(self.limit, width=10_000, short_arrays=False),
-            "time_unit": "depth/width",
-            "key": np.asarray(jax.random.key_data(self.key)).astype(np.int64),
-        }
-        if self.solver is not None:
-            attributes["solver"] = type(self.solver).__name__
-        for name in ("dt0", "width", "method"):
-            if getattr(self, name) is not None:
-                attributes[name] = getattr(self, name)
         variables = {
             "v": (("path", "time", "a", "b"), np.asarray(self.vs)),
             "stopped_at": (("path",), np.asarray(self.stopped_at)),
         }
         if self.projections is not None:
             variables["projections"] = (("path",), np.asarray(self.projections))
-        return xarray.Dataset(
-            variables,
-            coords={"time": np.asarray(self.ts), "a": inputs, "b": inputs},
-            attrs=attributes,
+        solver = None if self.solver is None else type(self.solver).__name__
+        return self._dataset(
+            variables, {"a": inputs, "b": inputs}, solver=solver, method=self.method
         )
-
-    def save(self, path: str | Path) -> Path:
-        """Writes `to_xarray()` to a netCDF file, making its folder; returns the path."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.to_xarray().to_netcdf(path, engine="h5netcdf")
-        return path

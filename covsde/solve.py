@@ -15,7 +15,8 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
 from ._checks import found, is_concrete
-from ._problem import check_problem, check_time, in_dtype
+from ._problem import check_problem, in_dtype
+from ._times import check_time
 from .brownian import BrownianGrid
 from .diffusions import CongruenceDiffusion
 from .drifts import AbstractDrift
@@ -95,7 +96,9 @@ def solve(
     steps = step_times(problem.save_times, problem.t1, dt0)
     dtype = problem.v0.dtype
     check_resolution(steps, dtype)
-    vs, stopped_at, projections = _simulate(
+    # without noise, paths from one start are one
+    alone = limit.diffusion.vanishes and problem.v0.ndim == 2
+    paths = _simulate(
         limit,
         solver,
         problem.v0,
@@ -103,9 +106,12 @@ def solve(
         jnp.asarray(problem.save_times, dtype),
         jnp.asarray(problem.level, dtype),
         problem.key,
-        problem.num_paths,
+        1 if alone else problem.num_paths,
         regular,
         math.isfinite(problem.level),
+    )
+    vs, stopped_at, projections = jax.tree.map(
+        lambda x: jnp.broadcast_to(x, (problem.num_paths, *x.shape[1:])), paths
     )
     return Solution(
         ts=jnp.asarray(problem.save_times, dtype),

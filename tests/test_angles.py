@@ -8,6 +8,7 @@ import mpmath
 import numpy as np
 import pytest
 
+from covsde import LeakyReLU
 from covsde.laws import AngleProcess, J, layer_mean, layer_variance
 from covsde.oracles.relu_pair import _relu_layer, sample_relu_pairs
 
@@ -226,15 +227,22 @@ def test_paths_depend_on_key_and_index_alone():
 # The networks of pairs
 
 
+@pytest.mark.parametrize("slopes", [(1.0, 0.0), (1.0, -0.3), (0.5, 2.0)])
 @pytest.mark.parametrize("theta", [1e-12, 1e-4, 1.0, 3.0])
-def test_a_layer_of_a_pair_keeps_its_digits(theta):
+def test_a_layer_of_a_pair_keeps_its_digits(theta, slopes):
     normals = np.random.default_rng(0).normal(size=(2, 30))
-    angle, norms = _relu_layer(jnp.asarray(theta), jnp.asarray(normals))
+    relu = LeakyReLU(*slopes)
+    angle, norms = _relu_layer(relu, jnp.asarray(theta), jnp.asarray(normals))
     with mpmath.workdps(50):
         sin, cos = mpmath.sin(mpmath.mpf(theta)), mpmath.cos(mpmath.mpf(theta))
         pairs = [(mpmath.mpf(z), mpmath.mpf(w)) for z, w in normals.T.tolist()]
-        a = [max(z, 0) for z, _ in pairs]
-        b = [max(cos * z + sin * w, 0) for z, w in pairs]
+        plus, minus = map(mpmath.mpf, slopes)
+
+        def phi(z):
+            return plus * max(z, 0) + minus * min(z, 0)
+
+        a = [phi(z) for z, _ in pairs]
+        b = [phi(cos * z + sin * w) for z, w in pairs]
         aa, bb, ab = (mpmath.fdot(x, y) for x, y in ((a, a), (b, b), (a, b)))
         exact = float(mpmath.acos(ab / mpmath.sqrt(aa * bb)))
         lengths = [float(aa), float(bb)]

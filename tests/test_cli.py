@@ -5,6 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -21,8 +22,9 @@ from covsde.cli import _inputs, _validate, app
 ROOT = Path(__file__).parent.parent
 X = np.array([[1.0, 0.2, 0.0], [0.3, 1.0, -0.4]])
 SMALL = ["--paths", "200", "--t1", "0.5"]
-RESNET, ATTENTION, TRANSFORMER = (
-    ("--architecture", name) for name in ("resnet", "attention", "transformer")
+RESNET, ATTENTION, TRANSFORMER, UNSHAPED, KERNEL_RESNET = (
+    ("--architecture", name)
+    for name in ("resnet", "attention", "transformer", "unshaped", "kernel-resnet")
 )
 
 
@@ -32,6 +34,7 @@ def inputs(tmp_path):
     np.save(tmp_path / "x.npy", X)
     np.savetxt(tmp_path / "x.csv", X, delimiter=",")
     np.save(tmp_path / "one.npy", X[:1])
+    np.save(tmp_path / "equal.npy", X[[0, 0]])
     np.save(tmp_path / "nan.npy", np.where(X == 0.2, np.nan, X))
     np.save(tmp_path / "zero.npy", X * [[1.0], [0.0]])
     np.save(tmp_path / "flat.npy", X.ravel())
@@ -78,7 +81,8 @@ def test_the_help_of_a_command_names_choices_and_defaults(command):
     text = plain(run(command, "--help"))
     assert "softplus" in text and "geodesic" in text and "ninomiya" in text
     assert "mlp, resnet, attention, transformer" in text and "(default: 0.5)" in text
-    assert "default: 0.5" in text and "(default: 7)" in text
+    assert "unshaped, kernel-resnet" in text and "size 1/√depth" in text
+    assert "default: 0.5" in text and "(default: 7, or 2 for unshaped)" in text
 
 
 def test_solve_writes_a_solution(inputs):
@@ -158,6 +162,64 @@ def test_validate_has_a_folder_for_each_table(arguments, folder, solver, inputs)
     assert explosive == (folder == "attention")
 
 
+def test_solve_writes_the_nearness_of_two_inputs(inputs):
+    pytest.importorskip("h5netcdf")
+    xarray = pytest.importorskip("xarray")
+    out = inputs / "u.nc"
+    arguments = [*UNSHAPED, "--inputs", inputs / "x.csv", "--slope-minus", "-0.3", *SMALL]
+    result = run("solve", *arguments, "--save-times", 3, "--seed", 5, "--out", out)
+    assert result.exit_code == 0, result.output
+    assert "UnshapedMLP(slope_plus=1, slope_minus=-0.3) at t = 0.5" in result.output
+    with xarray.open_dataset(out, engine="h5netcdf") as data:
+        assert data.sizes == {"path": 200, "time": 3}
+        u = data.u.values[:, -1]
+        np.testing.assert_allclose(data.time, [0, 0.25, 0.5])
+    printed = {line.split()[0]: line.split() for line in result.output.splitlines() if line}
+    levels = [0.05, 0.25, 0.5, 0.75, 0.95]
+    ours = [0, u.mean(), *np.quantile(u, levels)]
+    assert printed["u"][1:] == [f"{x:.3f}" for x in ours]
+    ours = [np.mean((0.5 / u) ** 2), *np.quantile((0.5 / u) ** 2, levels)]
+    assert printed["q"][4:] == [f"{x:.3f}" for x in ours]
+
+
+def test_validate_holds_the_unshaped_limit_against_its_networks(tmp_path):
+    for module in ("h5netcdf", "matplotlib", "sklearn"):
+        pytest.importorskip(module)
+    sizes = ["--paths", 200, "--networks", 50, "--widths", "16,32", "--t1", "0.25"]
+    result = run("validate", *UNSHAPED, *sizes, "--out", tmp_path)
+    assert result.exit_code == 0, result.output
+    assert "2 handwritten digits" in result.output and "O(log n/n)" in plain(result)
+    assert result.output.count("KS distance, n =") == 1
+    assert {file.name for file in (tmp_path / "unshaped").iterdir()} == {
+        "densities.png",
+        "fan.png",
+        "report.nc",
+        "table.txt",
+        "limit.nc",
+        "networks-16.nc",
+        "networks-32.nc",
+    }
+
+
+def test_validate_holds_the_kernel_of_a_resnet_against_its_networks(inputs):
+    for module in ("h5netcdf", "matplotlib"):
+        pytest.importorskip(module)
+    xarray = pytest.importorskip("xarray")
+    out = inputs / "out"
+    options = ["--activation", "linear", "--branch-variance", "0.75", "--t1", "1"]
+    sizes = ["--paths", 10, "--networks", 100, "--widths", "32", "--out", out]
+    result = run("validate", *KERNEL_RESNET, "--inputs", inputs / "x.npy", *options, *sizes)
+    assert result.exit_code == 0, result.output
+    assert "KernelODE(BranchCovariance(LeakyReLU(slope_plus=1" in result.output
+    assert "no noise" in plain(result) and "may explode" not in result.output
+    table = out / "kernel-resnet-linear" / "report.nc"
+    with xarray.open_dataset(table, engine="h5netcdf") as data:
+        # dV = c V dt
+        row = data.sel(observable="log V[0,0]", width=32)
+        np.testing.assert_allclose(row.limit_mean, row.initial + 0.75, atol=1e-3)
+        assert abs(row.network_mean - row.limit_mean) < 4 * row.network_se + 1 / 32
+
+
 def test_describe_prints_the_library_s_description():
     limit = covsde.ShapedTransformer(
         covsde.ShapedSmooth(jnp.tanh, a=2.0), 0.4, 1.5, heads=3, hidden_ratio=4.0
@@ -180,6 +242,23 @@ def test_describe_prints_the_library_s_description():
         (
             ["mlp", "--p", "0.25"],
             covsde.KernelODE(covsde.ActivationDrift(covsde.ShapedReLU(0.0, -1.0, 0.25))),
+        ),
+        (["unshaped"], covsde.UnshapedMLP()),
+        (
+            ["unshaped", "--slope-plus", "0.5", "--slope-minus", "-1"],
+            covsde.UnshapedMLP(0.5, -1.0),
+        ),
+        (
+            ["kernel-resnet", "--slope-minus", "-0.3", "--branch-variance", "2"],
+            covsde.KernelODE(covsde.BranchCovariance(covsde.LeakyReLU(1.0, -0.3), 2.0)),
+        ),
+        (
+            ["kernel-resnet", "--activation", "erf"],
+            covsde.KernelODE(covsde.BranchCovariance(jax.scipy.special.erf)),
+        ),
+        (
+            ["kernel-resnet", "--activation", "linear"],
+            covsde.KernelODE(covsde.BranchCovariance(covsde.LeakyReLU(1.0, 1.0))),
         ),
         (
             ["transformer", "--feed-forward-gamma", "0.75"],
@@ -330,6 +409,32 @@ BOTH = [
     ([*ATTENTION, "--tau0", "1e-4"], "--tau0", "lower --gamma"),
     ([*TRANSFORMER, "--tau0", "1e-4"], "--tau0", "Raise it"),
     ([*TRANSFORMER, "--activation", "sin", "--a", "1e-5"], "--activation", "a larger --a"),
+    (["--slope-plus", "2"], "--slope-plus", "unshaped, kernel-resnet only"),
+    ([*RESNET, "--branch-variance", "2"], "--branch-variance", "kernel-resnet only"),
+    ([*UNSHAPED, "--digits", "3"], "--digits", "two inputs"),
+    ([*UNSHAPED, "--inputs", "{}/one.npy"], "--inputs", "got 1. Give two rows"),
+    ([*UNSHAPED, "--inputs", "{}/equal.npy"], "--inputs", "correlation below 1"),
+    ([*UNSHAPED, "--activation", "relu"], "--activation", "got --architecture unshaped"),
+    ([*UNSHAPED, "--c-minus", "0"], "--c-minus", "mlp, resnet, transformer only"),
+    ([*UNSHAPED, "--p", "0.25"], "--p", "mlp, resnet, transformer only"),
+    ([*UNSHAPED, "--gamma", "0.5"], "--gamma", "got --architecture unshaped"),
+    ([*UNSHAPED, "--branch-variance", "2"], "--branch-variance", "kernel-resnet only"),
+    ([*UNSHAPED, "--solver", "geodesic"], "--solver", "got --architecture unshaped"),
+    ([*UNSHAPED, "--stop-above", "8"], "--stop-above", "got --architecture unshaped"),
+    ([*UNSHAPED, "--float32"], "--float32", "got --architecture unshaped"),
+    ([*UNSHAPED, "--slope-plus", "0"], "--slope-plus", "--slope-minus must not both be 0"),
+    ([*UNSHAPED, "--slope-minus", "1"], "--slope-plus", "--slope-minus must differ"),
+    ([*UNSHAPED, "--slope-minus", "inf"], "--slope-minus", "finite"),
+    ([*UNSHAPED, "--dt0", "1e-9"], "--dt0", "at most 100000 steps"),
+    ([*UNSHAPED, "--t1", "1e9"], "--t1", "shorter time"),
+    ([*KERNEL_RESNET, "--branch-variance", "-1"], "--branch-variance", "positive"),
+    ([*KERNEL_RESNET, "--a", "2"], "--a", "got --architecture kernel-resnet"),
+    ([*KERNEL_RESNET, "--gamma", "1"], "--gamma", "got --architecture kernel-resnet"),
+    (
+        [*KERNEL_RESNET, "--activation", "tanh", "--slope-plus", "2"],
+        "--slope-plus",
+        "acts on relu only; got --activation tanh",
+    ),
 ]
 VALIDATE = [
     (["--widths", "64,x"], "--widths", "integers"),
@@ -340,6 +445,9 @@ VALIDATE = [
     (["--networks", "0"], "--networks", "at least 2"),
     (["--networks", "10000000000"], "--networks", "GB"),
     (["--method", "exact"], "--method", "gram"),
+    ([*UNSHAPED, "--method", "weights"], "--method", "got --architecture unshaped"),
+    ([*UNSHAPED, "--widths", "1", "--t1", "1"], "--widths", "number of inputs, 2"),
+    ([*KERNEL_RESNET, "--widths", "1", "--t1", "1"], "--widths", "number of inputs, 2"),
     ([*RESNET, "--widths", "1,8", "--t1", "1"], "--widths", "number of inputs, 2"),
     (
         [*ATTENTION, "--output-projection", "--heads", "3", "--widths", "8"],
@@ -366,6 +474,8 @@ DESCRIBE = [
     (["attention", "--activation", "tanh"], "--activation", "got --architecture attention"),
     (["resnet", "--gamma", "2"], "--gamma", "in (0, 1]"),
     (["mlp", "--latex", "--bibtex"], "--bibtex", "Choose one"),
+    (["unshaped", "--a", "2"], "--a", "got --architecture unshaped"),
+    (["kernel-resnet", "--branch-variance", "0"], "--branch-variance", "positive"),
 ]
 
 

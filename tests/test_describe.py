@@ -36,6 +36,9 @@ LIMITS = [
     covsde.KernelODE(covsde.ActivationDrift(SMOOTH, 0.5)),
 ]
 every_limit = pytest.mark.parametrize("limit", LIMITS, ids=lambda x: type(x).__name__)
+whatever_is_described = pytest.mark.parametrize(
+    "limit", [*LIMITS, covsde.UnshapedMLP(1.0, -0.25)], ids=lambda x: type(x).__name__
+)
 FUNCTIONS = {"softplus": jax.nn.softplus}
 M = 3
 
@@ -117,7 +120,7 @@ def test_the_reader_of_latex_finds_a_wrong_formula():
         increment(right.replace(r"\gamma = 0.5", r"\eta = 0.5"), still, 1.0)
 
 
-@every_limit
+@whatever_is_described
 def test_parameters_are_attributes_and_stand_in_the_equation(limit):
     description = describe(limit)
     numbers = jax.tree.leaves(eqx.filter(limit, eqx.is_array))
@@ -130,7 +133,7 @@ def test_parameters_are_attributes_and_stand_in_the_equation(limit):
         assert any(line.startswith(start) and line.endswith(one.name) for line in lines)
 
 
-@every_limit
+@whatever_is_described
 def test_a_description_explains_every_letter(limit):
     description = describe(limit)
     letters = [symbol.latex for symbol in description.symbols]
@@ -246,6 +249,34 @@ def test_deterministic_limits_have_a_time_of_their_own():
     assert "dV = b dt" in own and "no equation is given" in own and "dN" not in own
 
 
+@pytest.mark.parametrize("slopes", [(1.0, 0.0), (0.5, -1.25)])
+def test_the_unshaped_limit_is_the_equation_of_its_own_letter(slopes):
+    """Its moments are those that the formula in LaTeX gives."""
+    limit = covsde.UnshapedMLP(*slopes)
+    description = describe(limit)
+    assert [s.name for s in description.parameters] == ["slope_plus", "slope_minus"]
+    u, dt = 0.3, 0.125
+
+    def du(dt, db):
+        system = System(description.latex, {"u": u, "dt": dt, "dB": db}, {})
+        return system[r"\mathrm{d}u"]
+
+    # E u' = K/2 + χu, and E (u²)' = 2u E u' plus the squared noise
+    chi = float(limit.spread)
+    slope, slope_of_square = jax.jvp(
+        lambda t: (limit.mean(t, u), limit.second_moment(t, u)), (0.0,), (1.0,)
+    )[1]
+    np.testing.assert_allclose(du(dt, 0.0), slope * dt, rtol=1e-6)
+    np.testing.assert_allclose(
+        du(0.0, 1.0) ** 2, slope_of_square - 2 * u * slope, rtol=1e-6
+    )
+    assert du(0.0, 1.0) == -np.sqrt(chi) * u
+    text = str(description)
+    assert "\n  du = (K/2 + χ u) dt − √χ u dB\n  K = " in text and "dV" not in text
+    assert "u = 1/(n √(1 − ρ))" in text and "Itô equation" in text
+    assert "arXiv:2310.12079 (Theorem 3.3)" in text
+
+
 def test_unknown_numbers_are_described_too():
     texts = []
 
@@ -302,7 +333,7 @@ def test_the_readme_cites_the_same_paper():
     assert ours["title"].replace("{", "").replace("}", "") in citation
 
 
-@every_limit
+@whatever_is_described
 def test_the_documentation_can_typeset_it(limit):
     pytest.importorskip("math_core")
     pytest.importorskip("mkdocs")

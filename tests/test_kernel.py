@@ -101,6 +101,31 @@ def test_saved_times_and_solve_agree():
     assert errors[1] < 1e-4 and np.log2(errors[0] / errors[1]) > 1.8
 
 
+def test_strong_branches_take_shorter_steps():
+    solver = covsde.GeodesicStrang()
+    for fn, c, step in (
+        (jnp.tanh, 1.0, 1 / 16),
+        (jnp.tanh, 10.0, 1 / 40),
+        (LeakyReLU(1.0, 0.0), 10.0, 1 / 20),
+    ):
+        limit = KernelODE(BranchCovariance(fn, c))
+        assert covsde.default_step(solver, limit, 2) == pytest.approx(step)
+
+
+def test_paths_without_noise_are_solved_once():
+    """Else a quadrature for each of so many paths would not fit in memory."""
+    limit = KernelODE(BranchCovariance(jnp.tanh))
+    assert limit.diffusion.vanishes and not covsde.CongruenceDiffusion(0.5).vanishes
+    times = jnp.array([0.125, 0.25])
+    solution = covsde.solve(
+        limit, V0, 0.25, key=jax.random.key(0), num_paths=100_000, saveat=times
+    )
+    assert solution.vs.shape == (100_000, 2, 2, 2) and np.all(solution.running)
+    vs = np.asarray(solution.vs)
+    assert np.all(vs == vs[:1])
+    np.testing.assert_allclose(solution.vs[0, -1], limit.integrate(V0, 0.25)[0], rtol=1e-4)
+
+
 @pytest.mark.parametrize(("width", "depth"), [(400, 50), (100, 200), (50, 800)])
 def test_width_and_depth_commute(width, depth):
     """The mean of finite networks is within their O(1/width + 1/depth) of the limit."""

@@ -35,6 +35,20 @@ def wishart(seed, paths, times=(0.0, 0.25, 0.5), m=4, width=None, stopped=0):
     )
 
 
+def nearness(seed, paths, times=(0.25, 0.5), width=None, gone=0):
+    """A made-up solution of the unshaped limit."""
+    noise = np.random.default_rng(seed).normal(size=(paths, len(times)))
+    us = np.array(times) * np.exp(0.4 * noise)
+    us[:gone] = np.inf
+    return covsde.UnshapedSolution(
+        ts=jnp.array(times),
+        us=jnp.array(us),
+        limit=covsde.UnshapedMLP(),
+        key=jax.random.key(seed),
+        width=width,
+    )
+
+
 LIMIT = wishart(0, 400)
 NETWORKS = [wishart(n, 200, width=n) for n in (16, 32, 64)]
 DRAW = [
@@ -107,6 +121,39 @@ def test_stopped_paths_are_left_out():
     assert figure.axes[0].lines[0].get_ydata()[-1] == pytest.approx(np.median(rho))
     with pytest.raises(ValueError, match="every path was stopped"):
         plotting.correlation_fan(wishart(0, 10, stopped=10))
+
+
+@pytest.mark.parametrize("draw", [plotting.nearness_densities, plotting.nearness_fan])
+def test_the_nearness_of_two_inputs_is_drawn(draw):
+    networks = [nearness(n, 200, width=n) for n in (16, 32)]
+    text = words(draw(nearness(0, 400), networks))
+    assert "limit" in text and "n = 32" in text and "nearness $u" in text
+    with pytest.raises(TypeError, match=r"`networks` must be .*sample_unshaped`"):
+        draw(nearness(0, 400), NETWORKS)
+    with pytest.raises(TypeError, match="`limit` must be a solution of `UnshapedMLP"):
+        draw(LIMIT)
+
+
+def test_the_nearness_begins_at_0_and_leaves_out_inputs_that_are_one():
+    networks = nearness(1, 300, width=16, gone=100)
+    axis = plotting.nearness_fan(nearness(0, 400), networks).axes[0]
+    np.testing.assert_array_equal(axis.lines[0].get_xdata(), [0, 0.25, 0.5])
+    assert axis.lines[0].get_ydata()[0] == 0
+    median = np.median(np.asarray(networks.us)[100:, -1])
+    assert axis.lines[-1].get_ydata()[-1] == pytest.approx(median)
+    with pytest.raises(ValueError, match="no nearness to draw"):
+        plotting.nearness_densities(nearness(0, 9), nearness(1, 9, width=8, gone=9))
+    with pytest.raises(ValueError, match="saveat"):
+        plotting.nearness_fan(nearness(0, 9, times=(0.5,)))
+
+
+def test_every_figure_of_a_comparison():
+    drawn = plotting.figures(LIMIT, NETWORKS)
+    assert list(drawn) == ["densities", "correlations", "fan"]
+    assert list(plotting.figures(nearness(0, 9))) == ["densities", "fan"]
+    assert plotting.figures(wishart(0, 9, m=1)) == {}
+    with pytest.raises(TypeError, match="`limit`"):
+        plotting.figures("limit")
 
 
 def test_many_inputs_and_many_widths_can_be_drawn():

@@ -6,19 +6,28 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
-from benchmarks.unshaped import network_u
-from covsde import UnshapedMLP
+from covsde import Identity, ShapedMLP, UnshapedMLP
+from covsde.oracles.unshaped import sample_unshaped
 
+KEY = jax.random.key(0)
 RELU = UnshapedMLP()
 LIMITS = {"relu": RELU, "leaky": UnshapedMLP(1.0, -0.3), "linear": UnshapedMLP(1.0, 1.0)}
 TIMES = np.array([0.1, 0.25, 0.5, 1.0])
 
 
 def paths(limit, num_paths=40_000, **options):
-    _, u = limit.solve(
+    solution = limit.solve(
         1.0, key=jax.random.key(2), num_paths=num_paths, saveat=TIMES, **options
     )
-    return np.asarray(u)
+    return np.asarray(solution.us)
+
+
+def networks(limit, rho0, t1, width, num_networks=2, **options):
+    """From one key for each width."""
+    key = jax.random.fold_in(KEY, width)
+    return sample_unshaped(
+        limit, rho0, t1, width=width, key=key, num_networks=num_networks, **options
+    )
 
 
 def test_constants():
@@ -101,14 +110,22 @@ def test_a_path_depends_on_its_index_alone():
         (lambda: RELU.start(0.5, 0), "`width`"),
         (lambda: paths(RELU, 10, u0=-1.0), "`u0`"),
         (lambda: paths(RELU, 10, dt0=0.0), "`dt0`"),
+        (lambda: RELU.solve(-1.0, key=KEY, num_paths=2), "`t1`"),
         (
-            lambda: RELU.solve(1.0, key=jax.random.key(0), num_paths=2, saveat=[0.5, 2.0]),
+            lambda: RELU.solve(1.0, key=KEY, num_paths=2, saveat=[0.5, 2.0]),
             "`saveat` must lie",
         ),
+        (lambda: RELU.solve(1.0, key=KEY, num_paths=2).correlation(), "`width`"),
+        (lambda: networks(ShapedMLP(Identity()), 0.0, 1.0, 8), "`oracles.sample`"),
+        (lambda: networks(RELU, 1.0, 1.0, 8), r"`rho0` must be a number in \[-1, 1\)"),
+        (lambda: networks(RELU, 0.0, 1.0, 1), "`width` must be an integer of at least 2"),
+        (lambda: networks(RELU, 0.0, 0.01, 8), "`t1` must be long enough for a layer"),
+        (lambda: networks(RELU, 0.0, 1.0, 8, saveat=[0.5, 0.51]), "each layer once"),
+        (lambda: networks(RELU, 0.0, 1.0, 8, num_networks=0), "`num_networks`"),
     ],
 )
 def test_refusals(call, message):
-    with pytest.raises(ValueError, match=message):
+    with pytest.raises((ValueError, TypeError), match=message):
         call()
 
 
@@ -118,13 +135,67 @@ def test_correlations_of_a_width():
     np.testing.assert_allclose(RELU.correlation(jnp.array([0.2]), 50), [0.99], rtol=1e-12)
 
 
+def test_what_a_solution_knows():
+    solution = RELU.solve(0.5, key=KEY, num_paths=3, saveat=[0.0, 0.5], dt0=0.1)
+    assert solution.num_paths == 3 and solution.dt0 == 0.1 and np.all(solution.running)
+    # where u = 0 the law of q begins with a constant
+    np.testing.assert_allclose(solution.q[:, 0], 9 * np.pi**2 / 2, rtol=1e-14)
+    np.testing.assert_allclose(solution.q[:, 1], (0.5 / solution.us[:, 1]) ** 2)
+    rho = solution.correlation(50)
+    np.testing.assert_allclose(50**2 * 0.5**2 * (1 - rho[:, 1]), solution.q[:, 1])
+
+
+def test_a_solution_is_saved_whole(tmp_path):
+    pytest.importorskip("h5netcdf")
+    xarray = pytest.importorskip("xarray")
+    for one in (
+        RELU.solve(0.5, key=KEY, num_paths=3, saveat=[0.25, 0.5]),
+        networks(RELU, 0.3, 0.5, 16, 4, saveat=[0.25, 0.5]),
+    ):
+        file = one.save(tmp_path / "new" / "u.nc")
+        with xarray.open_dataset(file, engine="h5netcdf") as data:
+            assert list(data.data_vars) == ["u"] and data.u.dims == ("path", "time")
+            np.testing.assert_array_equal(data.u, one.us)
+            np.testing.assert_array_equal(data.time, [0.25, 0.5])
+            assert "UnshapedMLP" in data.attrs["limit"]
+            assert data.attrs.get("width") == one.width
+            assert data.attrs.get("dt0") == one.dt0
+
+
+def test_networks_start_at_their_inputs():
+    for rho0 in (-1.0, 0.3, 1 - 1e-9):
+        one = networks(RELU, rho0, 0.5, 50, 2, saveat=[0.0, 0.5])
+        np.testing.assert_allclose(one.us[:, 0], RELU.start(rho0, 50), rtol=1e-7)
+        np.testing.assert_allclose(one.correlation()[:, 0], rho0)
+
+
+def test_networks_of_any_width_approach_it():
+    """From `u_0 = 0.1`, where the bias is small, with every kind of slopes."""
+    for limit in (RELU, UnshapedMLP(1.0, -0.3), UnshapedMLP(0.5, -0.5)):
+        us = networks(limit, limit.correlation(0.1, 200), 0.25, 200, 2000).us[:, -1]
+        error = us.std() / np.sqrt(2000)
+        assert abs(us.mean() - limit.mean(0.25, 0.1)) < 4 * error + 1 / 200
+
+
+def test_inputs_that_have_become_one_have_no_nearness():
+    """In narrow networks a layer often has one active unit, or none."""
+    narrow = networks(RELU, 0.3, 4.0, 4, 200, saveat=np.arange(1, 17) / 4)
+    gone = ~np.isfinite(np.asarray(narrow.us))
+    assert 0 < gone[:, 0].sum() < gone[:, -1].sum() and not np.any(np.isnan(narrow.us))
+    assert np.all(np.diff(gone.astype(int), axis=1) >= 0)
+    np.testing.assert_array_equal(narrow.running, ~gone[:, -1])
+    # what rounding leaves of equal inputs would be near 1e16
+    assert np.max(narrow.us, where=~gone, initial=0) < 1e8
+    assert np.all(narrow.correlation()[gone] == 1)
+
+
 def test_networks_approach_it():
     """From ρ₀ = 0, with a bias of `O(log n/n)`: a third, from width 100 to 400."""
     bias, errors = [], []
     for width in (100, 400):
-        u = network_u(width, None, [0.25], 4000)[:, 0]
+        u = np.asarray(networks(RELU, 0.0, 0.25, width, 2000).us[:, -1])
         bias.append(u.mean() - float(RELU.mean(0.25)))
         errors.append(u.std() / np.sqrt(len(u)))
     expected = np.log(400) / 400 / (np.log(100) / 100) * bias[0]
-    assert bias[0] > 20 * errors[0]
+    assert bias[0] > 15 * errors[0]
     assert abs(bias[1] - expected) < 4 * errors[1] + 0.1 * bias[0]

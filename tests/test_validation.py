@@ -114,6 +114,132 @@ def test_a_wrong_activation_is_found_out():
     assert line.count("*") == 2 and "n^" in line
 
 
+# the unshaped limit, of one number
+
+
+RELU_UNSHAPED = covsde.UnshapedMLP()
+
+
+class UnshapedImpostor(covsde.UnshapedMLP):
+    """A limit that solves the equation of other slopes than its networks have."""
+
+    @property
+    def attraction(self):
+        return covsde.UnshapedMLP(1.0, -0.3).attraction
+
+    @property
+    def spread(self):
+        return covsde.UnshapedMLP(1.0, -0.3).spread
+
+
+def unshaped(limit=RELU_UNSHAPED, **change):
+    arguments = {"v0": V0, "t1": 0.5, "width": (64, 256), "key": KEY} | change
+    arguments = {"num_paths": 4_000, "num_networks": 1_000} | arguments
+    return validate(limit, arguments.pop("v0"), arguments.pop("t1"), **arguments)
+
+
+def test_networks_approach_the_unshaped_limit():
+    calls = []
+    made = unshaped(progress=lambda *call: calls.append(call))
+    assert [row.observable for row in made.rows] == ["u", "u"]
+    narrow, wide = made.rows
+    # a bias of O(log n/n) falls to a third
+    assert narrow.above and wide.ks < narrow.ks / 2
+    assert narrow.initial == 0 and (narrow.a, narrow.b) == (None, None)
+    u = [np.asarray(one.us[:, -1]) for one in (made.limit, made.networks[1])]
+    assert wide.ks == pytest.approx(scipy.stats.ks_2samp(*u).statistic)
+    assert wide.network_mean == pytest.approx(u[1].mean())
+    exact = float(RELU_UNSHAPED.mean(0.5))
+    assert abs(wide.limit_mean - exact) < 4 * wide.limit_se
+    assert calls[0] == ("limit", 0, 4_000) and calls[-1] == ("n = 256", 1_000, 1_000)
+    table = made.table()
+    assert "UnshapedMLP(slope_plus=1, slope_minus=0)" in table and "O(log n/n)" in table
+    assert "steps of at most 0.01562" in table and "inputs count" not in table
+    # 1/(n √(1−ρ₀)) at ρ₀ = 0.3/√1.2
+    assert "networks at 1/(n √(1−ρ₀)): 0.0183 (n = 64)" in " ".join(table.split())
+
+
+def test_wrong_slopes_are_found_out():
+    narrow, wide = unshaped(UnshapedImpostor(1.0, 0.0)).rows
+    assert wide.ks > 3 * wide.ks_level and wide.ks > 0.8 * narrow.ks
+
+
+def test_the_right_slopes_of_a_leaky_network_are_not():
+    narrow, wide = unshaped(covsde.UnshapedMLP(1.0, -0.3)).rows
+    assert wide.ks < narrow.ks / 2
+
+
+def test_networks_whose_inputs_have_become_one_are_counted_and_left_out():
+    made = unshaped(width=8, t1=1.0, num_networks=500)
+    nearness, share = made.rows
+    assert (nearness.kind, share.kind) == ("u", "stopped")
+    gone = int((~made.networks[0].running).sum())
+    assert 0 < gone == 500 - nearness.num_networks
+    assert share.limit_mean == 0 and share.network_mean == gone / 500
+    assert np.isfinite(nearness.network_mean)
+    assert "become one" in made.table()
+
+
+def test_a_report_of_the_unshaped_limit_is_saved_and_drawn(tmp_path):
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip("h5netcdf")
+    pytest.importorskip("matplotlib")
+    made = unshaped(
+        width=(16, 32),
+        num_paths=100,
+        num_networks=100,
+        saveat=jnp.array([0.25]),
+    )
+    for solution in (made.limit, *made.networks):
+        np.testing.assert_allclose(solution.ts, [0.25, 0.5])
+    files = [*made.save(tmp_path), *made.figures(tmp_path)]
+    assert {file.name for file in files} == {
+        "report.nc",
+        "table.txt",
+        "limit.nc",
+        "networks-16.nc",
+        "networks-32.nc",
+        "densities.png",
+        "fan.png",
+    }
+    with xarray.open_dataset(tmp_path / "report.nc", engine="h5netcdf") as data:
+        assert data.ks.sel(observable="u", width=32).item() == made.rows[1].ks
+        assert "O(log n/n)" in data.attrs["ks_bias"]
+    with xarray.open_dataset(tmp_path / "networks-16.nc", engine="h5netcdf") as data:
+        np.testing.assert_array_equal(data.u, made.networks[0].us)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"v0": jnp.eye(3)}, r"`v0` must be the covariance of two.*\(3, 3\).*v0\[:2, :2\]"),
+        ({"v0": jnp.ones((2, 2))}, "`v0` must have a correlation below 1.*got 1"),
+        (
+            {"v0": 2 * jnp.eye(2) - 1, "limit": covsde.UnshapedMLP(1.0, -1.0)},
+            "`v0` must have a correlation between -1 and 1 for an even.*got -1",
+        ),
+        ({"v0": jnp.array([[1.0, 2.0], [2.0, 1.0]])}, "`v0` must be positive"),
+        ({"solver": covsde.GeodesicStrang()}, "`solver` must be None.*Geodesic.*`dt0`"),
+        ({"stop_above": 8.0}, "`stop_above` must be None.*got 8.0.*Leave it out"),
+        ({"method": "weights"}, "`method` must be 'gram'.*got 'weights'.*same law"),
+        (
+            {"limit": covsde.UnshapedMLP(2.0, 2.0)},
+            r"`slope_plus` and `slope_minus` must differ.*Identity\(\)",
+        ),
+        ({"width": 1}, "`width` must be an integer of at least 2"),
+        ({"width": 2, "t1": 0.1}, "`t1` must be long enough"),
+        ({"saveat": [0.1, 0.101]}, "`saveat` must ask for each layer once"),
+        ({"dt0": 0.0}, "`dt0` must be a positive"),
+        ({"num_paths": 0}, "`num_paths`"),
+        ({"num_networks": 0}, "`num_networks`"),
+        ({"key": jnp.zeros(2)}, "`key`"),
+    ],
+)
+def test_what_has_no_meaning_for_the_unshaped_limit_is_refused(change, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        unshaped(**change)
+
+
 # the report
 
 
@@ -214,7 +340,7 @@ def test_what_has_no_law_is_left_out_and_named():
     """Two equal inputs: their correlation is 1, and V is singular, for ever."""
     limit, v0 = linear_maps(0, 100)
     network, _ = linear_maps(1, 50, width=10)
-    rows, notes = _rows.compare(v0, limit, (network,))
+    rows, notes = _rows.compare(v0, _rows.at_start(v0), limit, (network,))
     observables = [row.observable for row in rows]
     assert observables == ["log V[0,0]", "log V[1,1]", "log V[2,2]", "ρ[0,2]", "ρ[1,2]"]
     assert "v0 is singular" in notes[0] and "ρ[0,1]: left out" in notes[1]

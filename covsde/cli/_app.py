@@ -34,6 +34,8 @@ HELP = "\n\n".join(
         "  Covariance paths of the limit alone, into a netCDF file.",
         "[cyan]covsde validate --architecture transformer --gamma 0.4 --digits 3[/cyan]\n"
         "  Transformer blocks: attention and a feed-forward layer.",
+        "[cyan]covsde validate --architecture unshaped --widths 100,200,400[/cyan]\n"
+        "  How fast two inputs of a ReLU network without shaping become one.",
         "[cyan]covsde describe attention --tau0 2[/cyan]\n"
         "  The equation, what its letters mean, and the papers; --latex, --bibtex.",
     )

@@ -24,7 +24,7 @@ HELP = "\n\n".join(
 def describe(
     architecture: Annotated[
         Architecture,
-        typer.Argument(metavar="ARCHITECTURE", help=f"{net.ARCHITECTURES}."),
+        typer.Argument(metavar="ARCHITECTURE", help=net.ARCHITECTURE_HELP),
     ] = Architecture.mlp,
     activation: opt.ActivationOption = None,
     c_plus: opt.CPlusOption = None,
@@ -38,6 +38,9 @@ def describe(
     output_projection: net.OutputProjectionOption = False,
     hidden_ratio: net.HiddenRatioOption = None,
     feed_forward_gamma: net.FeedForwardGammaOption = None,
+    slope_plus: net.SlopePlusOption = None,
+    slope_minus: net.SlopeMinusOption = None,
+    branch_variance: net.BranchVarianceOption = None,
     latex: Annotated[
         bool,
         typer.Option(
@@ -64,6 +67,9 @@ def describe(
         output_projection,
         hidden_ratio,
         feed_forward_gamma,
+        slope_plus,
+        slope_minus,
+        branch_variance,
     )
     given = [] if activation is None else [activation]
     (name,) = network.activations(given, [Activation.relu])

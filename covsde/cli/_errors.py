@@ -12,6 +12,7 @@ import typer
 # what the library calls an argument, and the option that sets it
 _OPTIONS = {
     "a": "--a",
+    "c": "--branch-variance",
     "c_minus": "--c-minus",
     "c_plus": "--c-plus",
     "center": "--center",
@@ -26,6 +27,8 @@ _OPTIONS = {
     "num_networks": "--networks",
     "num_paths": "--paths",
     "saveat": "--save-times",
+    "slope_minus": "--slope-minus",
+    "slope_plus": "--slope-plus",
     "solver": "--solver",
     "stop_above": "--stop-above",
     "t1": "--t1",

@@ -7,7 +7,6 @@ import numpy as np
 
 from ._errors import refuse
 
-DIGITS = 7
 _MOST_INPUTS = 100
 
 
@@ -18,10 +17,10 @@ class Inputs(NamedTuple):
     words: str
 
 
-def read_inputs(path: Path | None, digits: int | None) -> Inputs:
-    """The inputs that `--inputs` and `--digits` ask for."""
+def read_inputs(path: Path | None, digits: int | None, default: int) -> Inputs:
+    """The inputs that `--inputs` and `--digits` ask for, or `default` digits."""
     if path is None:
-        return handwritten_digits(DIGITS if digits is None else digits)
+        return handwritten_digits(default if digits is None else digits)
     if digits is not None:
         raise refuse(
             "--digits", "cannot be given together with --inputs. Choose one of them."

@@ -5,6 +5,7 @@ from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, NamedTuple, cast
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import typer
@@ -16,9 +17,12 @@ from ..activations import AbstractActivation
 from ..drifts import ActivationDrift
 from ..limits import (
     AbstractLimit,
+    BranchCovariance,
     ShapedAttention,
     ShapedTransformer,
+    UnshapedMLP,
 )
+from ..limits.unshaped import STEP
 from ..solve import default_solver, default_step
 from ._errors import at_least, number, refuse
 
@@ -65,7 +69,7 @@ def gelu(x):
 
 ACTIVATIONS = ", ".join(Activation)
 
-_FUNCTIONS = {
+FUNCTIONS = {
     Activation.tanh: jnp.tanh,
     Activation.silu: jax.nn.silu,
     Activation.gelu: gelu,
@@ -116,7 +120,8 @@ DigitsOption = Annotated[
         "--digits",
         parser=whole,
         metavar="N",
-        help="Handwritten digits 0, 1, …, N−1 as inputs, up to 10. (default: 7)",
+        help="Handwritten digits 0, 1, …, N−1 as inputs, up to 10. (default: 7, or 2 for "
+        "unshaped)",
         rich_help_panel=_WHAT,
         show_default=False,
     ),
@@ -188,7 +193,7 @@ T1Option = Annotated[
         "--t1",
         parser=real,
         metavar="X",
-        help="Final time: depth/width.",
+        help="Final time: depth/width, or layers/depth of a kernel-resnet.",
         rich_help_panel=_WHAT,
     ),
 ]
@@ -280,16 +285,9 @@ class Shaping(NamedTuple):
         for options, wanted, usable in (
             ({"--p": self.p}, "a shaped activation", shaped),
             (relu, "relu", Activation.relu in names),
-            (smooth, "a smooth activation", any(name in _FUNCTIONS for name in names)),
+            (smooth, "a smooth activation", any(name in FUNCTIONS for name in names)),
         ):
-            for option, value in options.items():
-                if value is not None and not usable:
-                    chosen = ", ".join(name.value for name in names)
-                    raise refuse(
-                        option,
-                        f"acts on {wanted} only; got --activation {chosen}. Leave it "
-                        "out, or choose another --activation.",
-                    )
+            check_use(options, wanted, usable, names)
         number("--a", self.a, "It is the shaping constant; 1 is usual.")
         number("--p", self.p, "It is the exponent of the shaping; 0.5 is usual.")
         for option in ("--c-plus", "--c-minus", "--center"):
@@ -306,7 +304,48 @@ class Shaping(NamedTuple):
             return activations.ShapedReLU(c_plus, c_minus, p)
         a = 1.0 if self.a is None else self.a
         center = 0.0 if self.center is None else self.center
-        return activations.ShapedSmooth(_FUNCTIONS[name], a, center, p)
+        return activations.ShapedSmooth(FUNCTIONS[name], a, center, p)
+
+
+def check_use(
+    options: dict[str, float | None], wanted: str, usable: bool, names: list[Activation]
+) -> None:
+    """Refuses options that no activation of these has a use for; None was not given."""
+    for option, value in options.items():
+        if value is not None and not usable:
+            chosen = ", ".join(name.value for name in names)
+            raise refuse(
+                option,
+                f"acts on {wanted} only; got --activation {chosen}. Leave it out, or "
+                "choose another --activation.",
+            )
+
+
+class Scheme(NamedTuple):
+    """How a limit is solved; None where there is nothing to choose."""
+
+    solver: diffrax.AbstractSolver | None = None
+    stop_above: float | None = None
+
+
+def make_scheme(
+    limit: AbstractLimit | UnshapedMLP,
+    name: Solver | None,
+    v0: Array,
+    t1: float,
+    dt0: float | None,
+    stop_above: float | None,
+) -> Scheme:
+    """The scheme for a limit; refuses one that cannot solve it, or would never end."""
+    if isinstance(limit, UnshapedMLP):
+        check_steps(STEP if dt0 is None else dt0, t1, dt0)
+        return Scheme()
+    m = len(v0)
+    solver = make_solver(name, limit, m)
+    step = default_step(solver, limit, m) if dt0 is None else dt0
+    check_steps(step, t1, dt0)
+    check_strength(step, t1, limit, m)
+    return Scheme(solver, stop_level(limit, v0, stop_above))
 
 
 def make_solver(name: Solver | None, limit: AbstractLimit, m: int):
@@ -338,9 +377,8 @@ def check_simulation(
         raise refuse("--seed", f"must be an integer from 0 to 2^63 − 1; got {seed}. Try 0.")
 
 
-def check_steps(limit: AbstractLimit, solver, m: int, t1: float, dt0: float | None) -> None:
+def check_steps(step: float, t1: float, dt0: float | None) -> None:
     """Refuses a simulation of so many steps that it would never end."""
-    step = default_step(solver, limit, m) if dt0 is None else dt0
     if t1 <= step * _MOST_STEPS:
         return
     if dt0 is not None:
@@ -355,6 +393,12 @@ def check_steps(limit: AbstractLimit, solver, m: int, t1: float, dt0: float | No
             f"must take at most {_MOST_STEPS} steps; got {t1:g}, with steps of {step:.2g}. "
             "Give a shorter time, or set --dt0.",
         )
+
+
+def check_strength(step: float, t1: float, limit: AbstractLimit, m: int) -> None:
+    """Refuses a limit of so short steps that a simulation would never end."""
+    if t1 <= step * _MOST_STEPS:
+        return
     takes = f"that --t1 {t1:g} takes {t1 / step:.2g} steps"
     part = _strongest(limit, m)
     if isinstance(part, ShapedAttention):
@@ -410,6 +454,8 @@ def parse_widths(text: str) -> tuple[int, ...]:
 
 def stop_level(limit: AbstractLimit, v0, stop_above: float | None) -> float | None:
     """The level at which to stop: one is chosen where the limit may explode."""
-    if stop_above is not None or not limit.drift.can_explode:
+    # a branch of an activation of ours, which grows at most linearly, never does
+    tame = isinstance(limit.drift, BranchCovariance) or not limit.drift.can_explode
+    if stop_above is not None or tame:
         return stop_above
     return 8.0 * max(1.0, float(jnp.trace(v0)) / len(v0))

@@ -1,6 +1,7 @@
 """`covsde solve`: paths of the limit alone, into a file."""
 
 import time
+from functools import singledispatch
 from pathlib import Path
 from typing import Annotated
 
@@ -10,11 +11,16 @@ import numpy as np
 import typer
 
 from .. import inputs as _library_inputs
-from .. import solve as _simulate
+from .. import solve as _library_solve
 from .._names import full_name
+from .._results import AbstractSolution
+from ..describe import describe
+from ..limits import UnshapedMLP, UnshapedSolution
 from ..plotting import typical_pairs
 from ..solution import Solution
 from ..validation import measure
+from ..validation._rows import at_start
+from ..validation._unshaped import check_pair
 from . import _network as net
 from . import _options as opt
 from ._errors import at_least, in_words_of_the_command_line, refuse, writing
@@ -28,7 +34,9 @@ HELP = "\n\n".join(
     (
         "Solve the limit, and write its covariance paths to a netCDF file.",
         "The file holds v (path, time, a, b), the covariances; time, in depth/width; and "
-        "stopped_at, the time at which a path was stopped, inf where it never was.",
+        "stopped_at, the time at which a path was stopped, inf where it never was. Of "
+        "unshaped networks it holds u (path, time), the nearness 1/(n √(1−ρ)) of two "
+        "inputs.",
     )
 )
 
@@ -49,6 +57,9 @@ def solve(
     output_projection: net.OutputProjectionOption = False,
     hidden_ratio: net.HiddenRatioOption = None,
     feed_forward_gamma: net.FeedForwardGammaOption = None,
+    slope_plus: net.SlopePlusOption = None,
+    slope_minus: net.SlopeMinusOption = None,
+    branch_variance: net.BranchVarianceOption = None,
     t1: opt.T1Option = 0.5,
     paths: opt.PathsOption = 10_000,
     solver: opt.SolverOption = None,
@@ -84,9 +95,19 @@ def solve(
         output_projection,
         hidden_ratio,
         feed_forward_gamma,
+        slope_plus,
+        slope_minus,
+        branch_variance,
     )
     given = [] if activation is None else [activation]
     (name,) = network.activations(given, [Activation.relu])
+    network.check_use(
+        {
+            "--solver": solver,
+            "--stop-above": stop_above,
+            "--float32": float32 or None,
+        }
+    )
     opt.check_simulation(t1, paths, dt0, stop_above, seed)
     at_least(
         "--save-times", save_times, 1, "It is how many times to save; 1 saves t1 only."
@@ -96,7 +117,8 @@ def solve(
             "--out",
             f"must be the name of a file that ends in .nc; got {str(out)!r}. Try v.nc.",
         )
-    data = read_inputs(inputs, digits)
+    data = read_inputs(inputs, digits, network.digits)
+    network.check_inputs(len(data.x), "--digits" if inputs is None else "--inputs")
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
 
@@ -107,25 +129,23 @@ def solve(
             np.float32 if float32 else np.float64
         )
         limit = network.limit(name)
-        scheme = opt.make_solver(solver, limit, len(v0))
-        opt.check_steps(limit, scheme, len(v0), t1, dt0)
+        scheme = opt.make_scheme(limit, solver, v0, t1, dt0, stop_above)
         opt.check_memory("--paths", paths, save_times, v0)
-        level = opt.stop_level(limit, v0, stop_above)
         solution = _simulate(
             limit,
             v0,
             t1,
+            scheme,
             key=jax.random.key(seed),
             num_paths=paths,
             dt0=dt0,
-            solver=scheme,
             saveat=jnp.linspace(0, t1, save_times) if save_times > 1 else None,
-            stop_above=level,
         )
-        solution.vs.block_until_ready()
-    if level is not None and stop_above is None:
+        jax.block_until_ready(solution)
+    if scheme.stop_above is not None and stop_above is None:
         typer.echo(
-            f"Note: {network.label(name)} may explode; paths stop at tr V/m > {level:g}."
+            f"Note: {network.label(name)} may explode; paths stop at tr V/m > "
+            f"{scheme.stop_above:g}."
         )
     with in_words_of_the_command_line(), writing(out):
         solution.save(out)
@@ -137,32 +157,70 @@ def solve(
     )
 
 
-def summary(solution: Solution, v0: np.ndarray) -> str:
+def _simulate(limit, v0, t1, scheme: opt.Scheme, **options) -> AbstractSolution:
+    """Paths of a covariance SDE, or of the nearness of two inputs."""
+    if isinstance(limit, UnshapedMLP):
+        check_pair(limit, v0)
+        return limit.solve(t1, **options)
+    return _library_solve(limit, v0, t1, **scheme._asdict(), **options)
+
+
+@singledispatch
+def summary(solution, v0: np.ndarray) -> str:
     """Means and quantiles of a few observables at the last time, as plain text."""
-    stopped = np.isfinite(np.asarray(solution.stopped_at))
-    final = np.asarray(solution.vs[:, -1])[~stopped]
+    raise NotImplementedError(type(solution).__name__)
+
+
+@summary.register(UnshapedSolution)
+def _(solution: UnshapedSolution, v0: np.ndarray) -> str:
+    del v0
+    start = float((2 / solution.limit.attraction) ** 2)
+    rows = [
+        ("u", 0.0, np.asarray(solution.us[:, -1])),
+        ("q = (t/u)²", start, np.asarray(solution.q[:, -1])),
+    ]
+    lines = [*_title(solution), "", *_quantiles(rows)]
+    return "\n".join([*lines, "(at width n, ρ = 1 − 1/(n u)²)"]) + "\n"
+
+
+@summary.register(Solution)
+def _(solution: Solution, v0: np.ndarray) -> str:
+    running = solution.running
+    final = np.asarray(solution.vs[:, -1])[running]
+    stopped = running.size - len(final)
     lines = [
-        f"{full_name(solution.limit)} at t = {float(solution.ts[-1]):g} (depth/width)",
-        f"stopped: {stopped.sum()} of {stopped.size} paths ({stopped.mean():.2%})",
+        *_title(solution),
+        f"stopped: {stopped} of {running.size} paths ({stopped / running.size:.2%})",
     ]
     if not len(final):
         return "\n".join(lines)
-    start = {key: float(x[0]) for key, x in measure(v0[None]).items()}
-    values = measure(final)
-    lines += [
-        "",
-        f"{'':12}{'t = 0':>8}{'mean':>9}" + "".join(f"{q:>9.0%}" for q in _LEVELS),
-    ]
+    start = at_start(v0)
     pairs = []
     if solution.m > 1:
         scale = np.sqrt(np.diagonal(v0))
         pairs = typical_pairs(v0 / scale[:, None] / scale)
     every = solution.m <= 4
-    for key, x in values.items():
-        if every or key.kind == "log det V" or (key.a, key.b) in pairs or key[1:] == (0, 0):
-            cells = [start[key], np.mean(x), *np.quantile(x, _LEVELS)]
-            numbers = "".join(f"{y:9.3f}" for y in cells[1:])
-            lines.append(f"{key.label:12}{cells[0]:8.3f}{numbers}")
+    rows = [
+        (key.label, start[key], x)
+        for key, x in measure(final).items()
+        if every or key.kind == "log det V" or (key.a, key.b) in pairs or key[1:] == (0, 0)
+    ]
+    lines += ["", *_quantiles(rows)]
     if not every:
         lines.append("(three typical pairs; the file has all)")
     return "\n".join(lines) + "\n"
+
+
+def _title(solution: AbstractSolution) -> list[str]:
+    limit, t = solution.limit, float(solution.ts[-1])
+    return [f"{full_name(limit)} at t = {t:g}", describe(limit).time]
+
+
+def _quantiles(rows: list[tuple[str, float, np.ndarray]]) -> list[str]:
+    """A line for each observable: its name, its start, and its sample."""
+    heads = "".join(f"{q:>9.0%}" for q in _LEVELS)
+    lines = [f"{'':12}{'t = 0':>8}{'mean':>9}{heads}"]
+    for name, start, x in rows:
+        cells = [np.mean(x), *np.quantile(x, _LEVELS)]
+        lines.append(f"{name:12}{start:8.3f}" + "".join(f"{y:9.3f}" for y in cells))
+    return lines

@@ -25,10 +25,12 @@ HELP = "\n\n".join(
     (
         "Hold the limit against finite networks.",
         "Solves the limit, samples networks of several widths, and compares the laws at t1 "
-        "of the norms log V, the correlations ρ, and log det V. Without options it is the "
-        "main study, on handwritten digits.",
+        "of the norms log V, the correlations ρ, and log det V; of unshaped networks, of "
+        "the nearness u = 1/(n √(1−ρ)) of two inputs. Without options it is the main "
+        "study, on handwritten digits.",
         "Each activation gets a table here, and a folder with figures (.png), the whole "
-        "table (.txt, .nc) and all paths (.nc). Attention has no activation: one table.",
+        "table (.txt, .nc) and all paths (.nc). Architectures without a choice of "
+        "activation have one table.",
     )
 )
 
@@ -58,6 +60,9 @@ def validate(
     output_projection: net.OutputProjectionOption = False,
     hidden_ratio: net.HiddenRatioOption = None,
     feed_forward_gamma: net.FeedForwardGammaOption = None,
+    slope_plus: net.SlopePlusOption = None,
+    slope_minus: net.SlopeMinusOption = None,
+    branch_variance: net.BranchVarianceOption = None,
     t1: opt.T1Option = 0.5,
     widths: Annotated[
         str,
@@ -115,8 +120,19 @@ def validate(
         output_projection,
         hidden_ratio,
         feed_forward_gamma,
+        slope_plus,
+        slope_minus,
+        branch_variance,
     )
     names = network.activations(activation or [], [Activation.relu, Activation.tanh])
+    network.check_use(
+        {
+            "--solver": solver,
+            "--stop-above": stop_above,
+            "--float32": float32 or None,
+            "--method": None if method is Method.gram else method,
+        }
+    )
     opt.check_simulation(t1, paths, dt0, stop_above, seed)
     at_least("--networks", networks, 2, "It is how many networks of each width to sample.")
     several = opt.parse_widths(widths)
@@ -126,7 +142,8 @@ def validate(
             "must make networks of at least one layer, round(t1 × n); got n = "
             f"{several[0]} with --t1 {t1:g}. Give widths of at least {math.ceil(1 / t1)}.",
         )
-    data = read_inputs(inputs, digits)
+    data = read_inputs(inputs, digits, network.digits)
+    network.check_inputs(len(data.x), "--digits" if inputs is None else "--inputs")
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
 
@@ -137,16 +154,17 @@ def validate(
             np.float32 if float32 else np.float64
         )
         limits = {network.label(name): network.limit(name) for name in names}
-        for limit in limits.values():
-            scheme = opt.make_solver(solver, limit, len(v0))
-            opt.check_steps(limit, scheme, len(v0), t1, dt0)
+        schemes = {
+            label: opt.make_scheme(limit, solver, v0, t1, dt0, stop_above)
+            for label, limit in limits.items()
+        }
     network.check_width(several[0], len(v0))
     times = jnp.asarray(figure_times(t1, several[0]))
     opt.check_memory("--paths", paths, times.size, v0)
     opt.check_memory("--networks", networks * len(several), times.size, v0)
     typer.echo(data.words)
     for label, limit in limits.items():
-        level = opt.stop_level(limit, v0, stop_above)
+        scheme = schemes[label]
         with in_words_of_the_command_line(), _bars(label) as progress:
             report = compare(
                 limit,
@@ -158,14 +176,16 @@ def validate(
                 num_networks=networks,
                 method=method.value,
                 dt0=dt0,
-                solver=opt.make_solver(solver, limit, len(v0)),
+                solver=scheme.solver,
                 saveat=times,
-                stop_above=level,
+                stop_above=scheme.stop_above,
                 progress=progress,
             )
         typer.echo(f"\n{report.table()}")
-        if level is not None and stop_above is None:
-            typer.echo(f"Note: {label} may explode; paths stop at tr V/m > {level:g}.")
+        if scheme.stop_above is not None and stop_above is None:
+            typer.echo(
+                f"Note: {label} may explode; paths stop at tr V/m > {scheme.stop_above:g}."
+            )
         typer.echo(f"Figures and data: {_write(report, out / label)}")
     typer.echo(f"\nDone in {time.perf_counter() - began:.0f} s.")
 

@@ -7,7 +7,7 @@ from .kernel import BranchCovariance, KernelODE, LeakyReLU
 from .mlp import ShapedMLP
 from .resnet import ShapedResNet
 from .transformer import ShapedFeedForward, ShapedTransformer
-from .unshaped import UnshapedMLP
+from .unshaped import UnshapedMLP, UnshapedSolution
 
 __all__ = [
     "AbstractLimit",
@@ -23,4 +23,5 @@ __all__ = [
     "ShapedTransformer",
     "SoftmaxDiffusion",
     "UnshapedMLP",
+    "UnshapedSolution",
 ]

@@ -12,6 +12,7 @@ from jaxtyping import Array, ArrayLike, Float, Scalar
 
 from .._checks import (
     check_finite,
+    check_slopes,
     count,
     found,
     is_concrete,
@@ -65,6 +66,13 @@ class BranchCovariance(AbstractDrift):
         return self.c * _covariance(self.fn, v_aa, v_bb, v_ab)
 
     @property
+    def rate(self):
+        """`c` times the mean square of the slopes; those of a smooth one are about 1."""
+        if isinstance(self.fn, LeakyReLU):
+            return self.c * (self.fn.slope_plus**2 + self.fn.slope_minus**2) / 2
+        return self.c
+
+    @property
     def equation(self) -> Equation:
         """The drift in LaTeX."""
         papers = (COMMUTING_LIMITS, SHAPED_AND_UNSHAPED)
@@ -106,12 +114,9 @@ class LeakyReLU(eqx.Module):
     def __init__(self, slope_plus: float | Scalar = 1.0, slope_minus: float | Scalar = 0.0):
         """**Arguments:**
 
-        - `slope_plus`, `slope_minus`: the slopes s₊ and s₋.
+        - `slope_plus`, `slope_minus`: the slopes s₊ and s₋, not both 0.
         """
-        way_out = "A ReLU has the slopes 1 and 0."
-        accepted = "a finite real number"
-        self.slope_plus = parameter("slope_plus", slope_plus, accepted, way_out)
-        self.slope_minus = parameter("slope_minus", slope_minus, accepted, way_out)
+        self.slope_plus, self.slope_minus = check_slopes(slope_plus, slope_minus)
 
     def __call__(self, x: Array) -> Array:
         """`φ(x)`."""
@@ -162,7 +167,7 @@ class KernelODE(AbstractLimit):
     """
 
     drift: AbstractDrift
-    depth: int | None = eqx.field(static=True)
+    depth: int | None = eqx.field(static=True, default=None)
 
     def __init__(self, drift: AbstractDrift, depth: int | None = None):
         """**Arguments:**

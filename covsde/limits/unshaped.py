@@ -1,15 +1,27 @@
 """The unshaped ReLU network: how fast two inputs become one, on its own scale."""
 
 import math
+from typing import TYPE_CHECKING
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
-from .._checks import check_finite, check_key, count, is_concrete, parameter, real_array
+from .._checks import check_key, check_slopes, count, parameter
 from .._normals import standard_normals
+from .._results import AbstractSolution
+from .._times import check_save_times, check_time
+from ..equations import Equation, Symbol
+from ..references import SHAPED_AND_UNSHAPED
+
+if TYPE_CHECKING:
+    import xarray
+
+# the longest step if none is given
+STEP = 1 / 64
 
 
 class UnshapedMLP(eqx.Module):
@@ -39,16 +51,7 @@ class UnshapedMLP(eqx.Module):
 
         - `slope_plus`, `slope_minus`: slopes s₊ and s₋ of the activation, not both 0.
         """
-        way_out = "A ReLU has the slopes 1 and 0."
-        accepted = "a finite real number"
-        self.slope_plus = parameter("slope_plus", slope_plus, accepted, way_out)
-        self.slope_minus = parameter("slope_minus", slope_minus, accepted, way_out)
-        slopes = (self.slope_plus, self.slope_minus)
-        if is_concrete(slopes) and not any(float(slope) for slope in slopes):
-            raise ValueError(
-                f"`slope_plus` and `slope_minus` must not both be 0; got {slope_plus} and "
-                f"{slope_minus}. {way_out}"
-            )
+        self.slope_plus, self.slope_minus = check_slopes(slope_plus, slope_minus)
 
     @property
     def attraction(self) -> Scalar:
@@ -61,6 +64,30 @@ class UnshapedMLP(eqx.Module):
         """`χ`, the squared noise: 2 for a ReLU, 1 for a linear network."""
         plus, minus = self.slope_plus**2, self.slope_minus**2
         return 2 * (plus**2 + minus**2) / (plus + minus) ** 2
+
+    @property
+    def equations(self) -> tuple[Equation, ...]:
+        """The equation in LaTeX."""
+        k = r"K = \frac{2 \sqrt{2} (s_+ - s_-)^2}{3 \pi (s_+^2 + s_-^2)}"
+        chi = r"\chi = \frac{2 (s_+^4 + s_-^4)}{(s_+^2 + s_-^2)^2}"
+        u = r"u = \frac{1}{n \sqrt{1 - \rho}}"
+        plus, minus = self.slope_plus, self.slope_minus
+        letters = (
+            Symbol("K", "attraction of the inputs", k, self.attraction),
+            Symbol(r"\chi", "spread, the squared noise", chi, self.spread),
+            Symbol("s_+", "slope of the activation at x > 0", "", plus, "slope_plus"),
+            Symbol("s_-", "slope of the activation at x < 0", "", minus, "slope_minus"),
+            Symbol("u", "nearness of the two inputs; 0 at the start, where they differ", u),
+            Symbol("n", "width"),
+            Symbol(r"\rho", "correlation of the two inputs in a layer"),
+            Symbol("B", "Brownian motion, of one number"),
+        )
+        terms = (
+            r"\left(\frac{K}{2} + \chi u\right) \mathrm{d}t",
+            r"-\sqrt{\chi} u\,\mathrm{d}B",
+        )
+        paper = SHAPED_AND_UNSHAPED.at("Theorem 3.3")
+        return (Equation("UnshapedMLP", terms, letters, (paper,), state="u"),)
 
     def start(self, rho: float | Scalar, width: int) -> Scalar:
         """`u_0 = 1/(n √(1−ρ_0))` of a network of width `n`; its limit is 0."""
@@ -96,9 +123,9 @@ class UnshapedMLP(eqx.Module):
         key: PRNGKeyArray,
         num_paths: int,
         u0: float | Scalar = 0.0,
-        dt0: float = 1 / 64,
+        dt0: float | None = None,
         saveat: Float[ArrayLike, " k"] | None = None,
-    ) -> tuple[Float[Array, " k"], Float[Array, "num_paths k"]]:
+    ) -> "UnshapedSolution":
         """Paths of `u`, positive for every step and of weak order 2.
 
         A step is `u ← E u + (K/4) h (E + 1)`, `E = exp(χh/2 − √χ ΔB)`: exact but for the
@@ -110,40 +137,79 @@ class UnshapedMLP(eqx.Module):
         - `key`: a JAX random key. Path i depends on it and on i alone.
         - `num_paths`: number of independent paths.
         - `u0`: start, not negative; 0 is that of any two different inputs.
-        - `dt0`: longest step; between saved times steps are equal.
+        - `dt0`: longest step, 1/64 if None; between saved times steps are equal.
         - `saveat`: increasing times in `[0, t1]`; None saves `t1` only.
 
-        **Returns:** the saved times `(k,)` and `u`, `(num_paths, k)`; then
-        `q = (t/u)²`, and `correlation(u, width)` is ρ.
+        **Returns:** a [`covsde.UnshapedSolution`][].
 
         **Raises:** `ValueError` or `TypeError` for input that has no meaning.
         """
         key = check_key(key)
         num_paths = count("num_paths", num_paths, "Pass how many paths to simulate.")
-        way_out = "Pass a plain number, in units of depth/width."
-        accepted = "a positive finite time"
-        t1 = float(parameter("t1", t1, accepted, way_out, test=lambda x: x > 0))
-        dt0 = float(parameter("dt0", dt0, accepted, way_out, test=lambda x: x > 0))
+        t1 = check_time("t1", t1)
+        dt0 = check_time("dt0", STEP if dt0 is None else dt0)
         way_out = "0 is the start of any two different inputs."
         accepted = "a finite number, not negative"
         u0 = parameter("u0", u0, accepted, way_out, test=lambda x: x >= 0)
-        times = [t1] if saveat is None else saveat
-        way_out = "Pass e.g. `jnp.linspace(0, t1, 11)`, or None to save `t1` only."
-        times = real_array("saveat", jnp.asarray(times), "an array of times", way_out)
-        check_finite("saveat", jax.device_get(times), way_out)
-        if times.ndim != 1 or times.size == 0 or not bool(jnp.all(jnp.diff(times) > 0)):
-            raise ValueError(
-                "`saveat` must be an increasing, one-dimensional array of times; got "
-                f"shape {times.shape}. {way_out}"
-            )
-        if float(times[0]) < 0 or float(times[-1]) > t1 * (1 + 1e-9):
-            raise ValueError(
-                f"`saveat` must lie in [0, t1] = [0, {t1:g}]; got times from "
-                f"{float(times[0]):g} to {float(times[-1]):g}. {way_out}"
-            )
+        dtype = jnp.result_type(float)
+        times = jnp.asarray(check_save_times(saveat, t1, dtype), dtype)
         longest = float(jnp.max(jnp.diff(times, prepend=0.0)))
         steps = max(1, math.ceil(longest / dt0 - 1e-9))
-        return times, _paths(self, times, steps, u0, key, num_paths)
+        us = _paths(self, times, steps, u0, key, num_paths)
+        return UnshapedSolution(ts=times, us=us, limit=self, key=key, dt0=min(dt0, t1))
+
+
+class UnshapedSolution(AbstractSolution):
+    """Paths of `u = 1/(n √(1−ρ))`, of the unshaped limit or of its finite networks.
+
+    - `ts`: saved times (depth/width), shape `(k,)`.
+    - `us`: `u`, shape `(num_paths, k)`; ∞ in a network from the layer on where its inputs
+      have become one, or where one of them has no active unit.
+    - `limit`, `key`: what was simulated, and from which randomness.
+    - `dt0`: of a solved limit (None for networks).
+    - `width`: of finite networks (None for the limit).
+    """
+
+    ts: Float[Array, " k"]
+    us: Float[Array, "num_paths k"]
+    limit: UnshapedMLP
+    key: PRNGKeyArray
+    dt0: float | None = None
+    width: int | None = eqx.field(static=True, default=None)
+
+    @property
+    def num_paths(self) -> int:
+        """Number of paths (or networks)."""
+        return self.us.shape[0]
+
+    @property
+    def q(self) -> Float[Array, "num_paths k"]:
+        """`q = (t/u)² = l²(1−ρ_l)`; where `u = 0`, its limit `(2/K)²`."""
+        start = (2 / self.limit.attraction) ** 2
+        u = jnp.where(self.us == 0, 1.0, self.us)
+        return jnp.where(self.us == 0, start, (self.ts[None] / u) ** 2)
+
+    def correlation(self, width: int | None = None) -> Float[Array, "num_paths k"]:
+        """`ρ` at a width, which may be left out where it is that of the networks."""
+        width = self.width if width is None else width
+        return self.limit.correlation(self.us, width)  # pyright: ignore[reportArgumentType]
+
+    @property
+    def running(self):
+        """Which networks still have two inputs that differ, and all paths of the limit."""
+        return np.isfinite(np.asarray(self.us[:, -1]))
+
+    @property
+    def how(self) -> str:
+        """The step, or how networks were sampled, in words."""
+        return 'method "gram"' if self.dt0 is None else f"steps of at most {self.dt0:.4g}"
+
+    def to_xarray(self) -> "xarray.Dataset":
+        """`u` over `path` and `time` as a labelled dataset, with what was run.
+
+        Needs `xarray`: `pip install 'covsde[io]'`.
+        """
+        return self._dataset({"u": (("path", "time"), np.asarray(self.us))}, {})
 
 
 @eqx.filter_jit

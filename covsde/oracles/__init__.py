@@ -13,6 +13,7 @@ from . import (
     relu_resnet,
     resnet,
     transformer,
+    unshaped,
 )
 from ._network import AbstractNetwork, finite_network, residual_stream
 from ._sample import sample
@@ -30,4 +31,5 @@ __all__ = [
     "resnet",
     "sample",
     "transformer",
+    "unshaped",
 ]

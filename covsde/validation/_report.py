@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._names import full_name
-from ..solution import Solution, load_xarray
+from .._results import AbstractSolution, load_xarray
 from ._rows import Row
 from ._statistics import decay_exponent
 from ._table import expected_bias, render
@@ -33,8 +33,8 @@ class Report:
 
     v0: np.ndarray
     t1: float
-    limit: Solution
-    networks: tuple[Solution, ...]
+    limit: AbstractSolution
+    networks: tuple[AbstractSolution, ...]
     rows: tuple[Row, ...]
     notes: tuple[str, ...] = ()
 
@@ -118,24 +118,13 @@ class Report:
     def figures(self, folder: str | Path) -> list[Path]:
         """Draws the comparison into a folder, which is made.
 
-        **Returns:** the files: `correlations.png`, `densities.png`, and `fan.png` if
-        several times were saved. One input has no correlations, so no figure.
+        **Returns:** the files: `densities.png`; `fan.png` if several times were saved; and
+        `correlations.png`, of covariances. One input has no correlations, so no figure.
         Needs matplotlib: `pip install 'covsde[plot]'`.
         """
         from .. import plotting
 
-        drawn = {}
-        if self.limit.m > 1:
-            drawn["densities"] = plotting.correlation_densities(
-                self.limit, self.networks, v0=self.v0
-            )
-            drawn["correlations"] = plotting.correlation_matrices(
-                self.limit, self.networks[-1], v0=self.v0
-            )
-            if self.limit.ts.size > 1:
-                drawn["fan"] = plotting.correlation_fan(
-                    self.limit, self.networks[-1], v0=self.v0
-                )
+        drawn = plotting.figures(self.limit, self.networks, v0=self.v0)
         folder = Path(folder)
         folder.mkdir(parents=True, exist_ok=True)
         paths = []

@@ -4,20 +4,25 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import singledispatch
 from typing import NamedTuple
 
 import jax.numpy as jnp
 import numpy as np
 
 from .. import observables
+from .._checks import found
+from .._results import AbstractSolution
+from ..limits import UnshapedSolution
 from ..solution import Solution
 from ._statistics import distances, ks_level, mean_and_error, share_level
 
-LOG_V, RHO, LOG_DET, STOPPED = "log V", "rho", "log det V", "stopped"
+LOG_V, RHO, LOG_DET = "log V", "rho", "log det V"
+NEARNESS, STOPPED = "u", "stopped"
 
 
 class Observable(NamedTuple):
-    """A number read off a covariance; `a` and `b` count inputs from 0."""
+    """A number read off a state; `a` and `b` count inputs from 0."""
 
     kind: str
     a: int | None = None
@@ -34,8 +39,9 @@ class Observable(NamedTuple):
 class Row:
     """One observable at the final time: the limit against networks of one width.
 
-    - `kind`: `"log V"`, `"rho"`, `"log det V"`, or `"stopped"` (the share of paths).
-    - `a`, `b`: the inputs, counted from 0 (None for `log det V` and `stopped`).
+    - `kind`: `"log V"`, `"rho"`, `"log det V"`, `"u"` (of an unshaped network), or
+      `"stopped"` (the share of paths).
+    - `a`, `b`: the inputs, counted from 0 (None for all but `log V` and `rho`).
     - `width`: neurons of a hidden layer of the networks.
     - `initial`: the observable at time 0.
     - `limit_mean`, `limit_se`, `network_mean`, `network_se`: means, standard errors.
@@ -78,31 +84,55 @@ class Comparison(NamedTuple):
     notes: tuple[str, ...]
 
 
-def compare(v0: np.ndarray, limit: Solution, networks: tuple[Solution, ...]) -> Comparison:
-    """Every observable at the last saved time, for every width.
+def compare(
+    v0: np.ndarray,
+    start: dict[Observable, float],
+    limit: AbstractSolution,
+    networks: tuple[AbstractSolution, ...],
+) -> Comparison:
+    """Every observable at the last saved time, for every width; `start` has it at 0.
 
     Paths and networks that were stopped are left out, on both sides; how many there are
     is an observable of its own.
     """
-    start = measure(v0[None])
-    ours = measure(_final(limit))
-    theirs = [measure(_final(network)) for network in networks]
+    ours = observed(limit)
+    theirs = [observed(network) for network in networks]
     notes = []
     rows = []
     for observable in _comparable(v0, start, ours, theirs, notes):
         for network, other in zip(networks, theirs, strict=True):
-            initial = float(start[observable][0])
             sides = ours[observable], other[observable]
-            rows.append(_row(observable, network, initial, *sides))
-    if any(_stopped(solution).any() for solution in (limit, *networks)):
+            rows.append(_row(observable, network, start[observable], *sides))
+    if not all(solution.running.all() for solution in (limit, *networks)):
         for network in networks:
-            shares = _stopped(limit).astype(float), _stopped(network).astype(float)
+            shares = (~limit.running).astype(float), (~network.running).astype(float)
             rows.append(_row(Observable(STOPPED), network, 0.0, *shares))
         notes.append(
             "Paths and networks that were stopped are counted in the stopped share and "
             "left out of every other row."
         )
     return Comparison(tuple(rows), tuple(notes))
+
+
+@singledispatch
+def observed(solution) -> dict[Observable, np.ndarray]:
+    """The observables at the last saved time, of the paths that were never stopped."""
+    raise TypeError(f"`solution` must be a solution; got {found(solution)}.")
+
+
+@observed.register(Solution)
+def _(solution: Solution) -> dict[Observable, np.ndarray]:
+    return measure(np.asarray(solution.vs[:, -1])[solution.running])
+
+
+@observed.register(UnshapedSolution)
+def _(solution: UnshapedSolution) -> dict[Observable, np.ndarray]:
+    return {Observable(NEARNESS): np.asarray(solution.us[:, -1])[solution.running]}
+
+
+def at_start(v0: np.ndarray) -> dict[Observable, float]:
+    """The observables of one covariance `(m, m)`."""
+    return {observable: float(x[0]) for observable, x in measure(v0[None]).items()}
 
 
 def measure(v: np.ndarray) -> dict[Observable, np.ndarray]:
@@ -152,7 +182,9 @@ def is_singular(v0: np.ndarray) -> bool:
     return bool(smallest <= 8 * v0.shape[-1] * np.finfo(v0.dtype).eps)
 
 
-def _row(observable: Observable, network: Solution, initial: float, ours, theirs) -> Row:
+def _row(
+    observable: Observable, network: AbstractSolution, initial: float, ours, theirs
+) -> Row:
     if network.width is None:
         raise ValueError("`networks` must be solutions of `covsde.oracles.sample`.")
     limit_mean, limit_se = mean_and_error(ours)
@@ -177,12 +209,3 @@ def _row(observable: Observable, network: Solution, initial: float, ours, theirs
         num_paths=ours.size,
         num_networks=theirs.size,
     )
-
-
-def _stopped(solution: Solution) -> np.ndarray:
-    return np.isfinite(np.asarray(solution.stopped_at))
-
-
-def _final(solution: Solution) -> np.ndarray:
-    """Covariances at the last saved time, without the paths that were stopped."""
-    return np.asarray(solution.vs[:, -1])[~_stopped(solution)]

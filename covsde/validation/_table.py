@@ -10,10 +10,10 @@ import jax
 import numpy as np
 
 from .._names import full_name
+from .._results import AbstractSolution
 from ..activations import AbstractActivation, ShapedReLU
-from ..limits import AbstractLimit, ShapedMLP
-from ..solution import Solution
-from ._rows import LOG_DET, LOG_V, RHO, STOPPED, Row
+from ..limits import AbstractLimit, ShapedMLP, UnshapedMLP
+from ._rows import RHO, STOPPED, Row
 from ._statistics import decay_exponent
 
 # Kinds with at most this many observables are shown in full.
@@ -26,9 +26,9 @@ class Compared(Protocol):
     @property
     def t1(self) -> float: ...
     @property
-    def limit(self) -> Solution: ...
+    def limit(self) -> AbstractSolution: ...
     @property
-    def networks(self) -> tuple[Solution, ...]: ...
+    def networks(self) -> tuple[AbstractSolution, ...]: ...
     @property
     def rows(self) -> tuple[Row, ...]: ...
     @property
@@ -42,10 +42,8 @@ def render(report: Compared, full: bool) -> str:
     head += [f"{n} " for n in widths] + (["decay"] if len(widths) > 1 else [])
     body: list[list[str] | None] = []
     shortened = False
-    for kind in (LOG_V, RHO, LOG_DET, STOPPED):
+    for kind in dict.fromkeys(row.kind for row in report.rows):
         lines = by_observable(report.rows, kind)
-        if not lines:
-            continue
         few = full or len(lines) <= _FEW
         body += [_one(line) for line in (lines if few else _named(lines, kind))]
         if not few:
@@ -147,13 +145,13 @@ def _align(head: list[str], body: Sequence[list[str] | None]) -> list[str]:
 
 
 def _title(report: Compared) -> list[str]:
-    solution, networks = report.limit, report.networks
-    solver = type(solution.solver).__name__
+    limit, networks = report.limit, report.networks
+    counted = any(row.a is not None for row in report.rows)
     return [
-        f"{full_name(solution.limit)} at t = {report.t1:g} (time is depth/width)",
-        f"limit: {solution.num_paths} paths, {solver}, steps of at most {solution.dt0:.4g}",
-        f"networks: {networks[0].num_paths} of each width n, method "
-        f'"{networks[0].method}"; inputs count from 0',
+        f"{full_name(limit.limit)} at t = {report.t1:g} (time is depth/width)",
+        f"limit: {limit.num_paths} paths, {limit.how}",
+        f"networks: {networks[0].num_paths} of each width n, {networks[0].how}"
+        + ("; inputs count from 0" if counted else ""),
     ]
 
 
@@ -180,8 +178,10 @@ def _footer(report: Compared, width: int, shortened: bool) -> list[str]:
     return [part for line in lines for part in wrap(line, width, subsequent_indent="  ")]
 
 
-def expected_bias(limit: AbstractLimit) -> str:
+def expected_bias(limit: AbstractLimit | UnshapedMLP) -> str:
     """How far the law at finite width is from a right limit, in words."""
+    if isinstance(limit, UnshapedMLP):
+        return "a finite-width bias of O(log n/n)"
     leaves = jax.tree.leaves(limit, is_leaf=lambda x: isinstance(x, AbstractActivation))
     for leaf in leaves:
         if isinstance(leaf, ShapedReLU):

@@ -9,18 +9,16 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .. import oracles
 from .._checks import count, found
-from .._problem import check_problem
-from ..limits import AbstractLimit
-from ..oracles._sample import layer_numbers
-from ..solve import check_solver, default_solver, default_step, solve
+from ..limits import AbstractLimit, UnshapedMLP
+from ._covariances import covariances
 from ._report import Report
 from ._rows import compare
+from ._unshaped import unshaped
 
 
 def validate(
-    limit: AbstractLimit,
+    limit: AbstractLimit | UnshapedMLP,
     v0: Float[Array, "m m"],
     t1: float,
     *,
@@ -38,18 +36,21 @@ def validate(
     """Solves a limit, samples its finite networks, and compares the two laws at `t1`.
 
     The norms `log V^{aa}`, the correlations `ρ^{ab}` and `log det V` are compared by
-    mean, Kolmogorov–Smirnov and Wasserstein-1 distance, for every width.
+    mean, Kolmogorov–Smirnov and Wasserstein-1 distance, for every width; of an
+    [`covsde.UnshapedMLP`][], the nearness `u` of its two inputs.
 
     **Arguments:**
 
     - `limit`: the limit, which also says what its finite network is.
-    - `v0`: covariance of the inputs, `(m, m)`; `covsde.gram(x)` makes it from inputs.
+    - `v0`: covariance of the inputs, `(m, m)`; `covsde.gram(x)` makes it from inputs. An
+      `UnshapedMLP` has two, of a correlation below 1.
     - `t1`: final time, in units of depth/width; networks have `round(t1 · width)` layers.
     - `width`: the networks' width, or several, to see the distance fall.
     - `key`: a JAX random key. The limit and each width draw from it independently.
     - `num_paths`: paths of the limit. `num_networks`: networks of each width.
     - `method`: `"gram"` (fast, exact in law) or `"weights"` (every weight drawn).
-    - `dt0`, `solver`: as for [`covsde.solve`][].
+    - `dt0`, `solver`: as for [`covsde.solve`][]. An `UnshapedMLP` has a scheme of its
+      own, and takes neither `solver` nor `stop_above`, nor a `method`.
     - `saveat`: further times in `[0, t1]` to keep, for figures; `t1` is always kept.
     - `stop_above`: paths and networks stop once `tr V/m` exceeds this level, and only
       those that never do are compared. Then `dt0=None` is at most `1/width` of the widest
@@ -66,81 +67,49 @@ def validate(
     num_networks = count(
         "num_networks", num_networks, "It is how many networks of each width to sample."
     )
-    problem = check_problem(
-        limit,
-        v0,
-        t1,
-        key=key,
-        num_paths=num_paths,
-        saveat=saveat,
-        stop_above=stop_above,
-    )
-    if problem.v0.ndim != 2:
-        raise ValueError(
-            f"`v0` must be one covariance (m, m) here; got shape {problem.v0.shape}. To "
-            "compare random starts, call `solve` and `oracles.sample` yourself."
-        )
-    if method not in ("gram", "weights"):
-        raise ValueError(
-            f'`method` must be "gram" or "weights"; got {found(method)}. "gram" is fast '
-            'and has the same law as "weights".'
-        )
     if progress is not None and not callable(progress):
         raise TypeError(
             f"`progress` must be a function of (what, done, total); got {found(progress)}. "
             "None reports nothing."
         )
-    times = np.union1d(problem.save_times, problem.t1)
-    for n in widths:
-        network = oracles.finite_network(limit, n)
-        layer_numbers(times, problem.t1, network.layers_per_time)
-    solver = default_solver(limit) if solver is None else check_solver(solver)
-    if dt0 is None and stop_above is not None:
-        step = default_step(solver, limit, problem.v0.shape[-1])
-        widest = oracles.finite_network(limit, widths[-1])
-        dt0 = min(step, 1 / widest.layers_per_time)
-
-    tell = progress or (lambda what, done, total: None)
-    tell("limit", 0, problem.num_paths)
-    ours = solve(
+    both = unshaped if isinstance(limit, UnshapedMLP) else covariances
+    sides = both(
         limit,
-        problem.v0,
-        problem.t1,
-        key=jax.random.fold_in(problem.key, 0),
-        num_paths=problem.num_paths,
+        v0,
+        t1,
+        widths=widths,
+        key=key,
+        num_paths=num_paths,
+        num_networks=num_networks,
+        method=method,
         dt0=dt0,
         solver=solver,
-        saveat=times,  # pyright: ignore[reportArgumentType]
+        saveat=saveat,
         stop_above=stop_above,
     )
-    ours.vs.block_until_ready()
-    tell("limit", problem.num_paths, problem.num_paths)
+
+    tell = progress or (lambda what, done, total: None)
+    tell("limit", 0, num_paths)
+    ours = jax.block_until_ready(sides.solve(jax.random.fold_in(sides.key, 0)))
+    tell("limit", num_paths, num_paths)
 
     def networks(n: int):
         tell(f"n = {n}", 0, num_networks)
-        return oracles.sample(
-            limit,
-            problem.v0,
-            problem.t1,
-            width=n,
-            key=jax.random.fold_in(problem.key, n),
-            num_networks=num_networks,
-            method=method,
-            saveat=times,  # pyright: ignore[reportArgumentType]
-            stop_above=stop_above,
-            progress=lambda done, total: tell(f"n = {n}", done, total),
+        return sides.sample(
+            n,
+            jax.random.fold_in(sides.key, n),
+            lambda done, total: tell(f"n = {n}", done, total),
         )
 
     theirs = tuple(networks(n) for n in widths)
-    start = np.asarray(problem.v0)
-    rows, notes = compare(start, ours, theirs)
+    rows, notes = compare(sides.v0, sides.start, ours, theirs)
     return Report(
-        v0=start,
-        t1=problem.t1,
+        v0=sides.v0,
+        t1=sides.t1,
         limit=ours,
         networks=theirs,
         rows=rows,
-        notes=(*notes, *_more_notes(limit, problem.t1, ours, theirs, stop_above)),
+        notes=(*notes, *sides.notes(ours, theirs)),
     )
 
 
@@ -154,25 +123,3 @@ def check_widths(width) -> tuple[int, ...]:
     if len(set(widths)) < len(widths):
         raise ValueError(f"`width` must name each width once; got {widths}. {way_out}")
     return tuple(widths)
-
-
-def _more_notes(limit, t1, ours, theirs, stop_above) -> list[str]:
-    notes = []
-    for network in theirs:
-        end = float(network.ts[-1])
-        if abs(end - t1) > 1e-6 * t1:
-            per_time = oracles.finite_network(limit, network.width).layers_per_time
-            layers = round(end * per_time)
-            notes.append(f"n = {network.width}: {layers} layers end at t = {end:.4g}.")
-    exploded = int(np.isfinite(np.asarray(ours.stopped_at)).sum())
-    if stop_above is None and exploded:
-        notes.append(
-            f"{exploded} paths of the limit exploded, which networks do not: pass "
-            "`stop_above` to stop both at one level."
-        )
-    if np.ptp(np.asarray(ours.vs), axis=0).max() == 0:
-        notes.append(
-            "The limit has no noise: read the means, and W1, which falls with the width. "
-            "KS between one value and a spread does not."
-        )
-    return notes

@@ -1,0 +1,75 @@
+"""What every simulation returns: paths over time, what was run, and a file of it."""
+
+import abc
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import equinox as eqx
+import jax
+import numpy as np
+from jaxtyping import Array, Bool, Float, PRNGKeyArray
+
+if TYPE_CHECKING:
+    import xarray
+
+
+def load_xarray():
+    """The module xarray, or the way to get it."""
+    try:
+        import xarray
+    except ImportError as error:
+        raise ImportError(
+            "`to_xarray` needs xarray. Install it with `pip install 'covsde[io]'`."
+        ) from error
+    return xarray
+
+
+class AbstractSolution(eqx.Module):
+    """Paths of a limit, or of its finite networks."""
+
+    ts: eqx.AbstractVar[Float[Array, " k"]]
+    limit: eqx.AbstractVar[Any]
+    key: eqx.AbstractVar[PRNGKeyArray]
+    dt0: eqx.AbstractVar[float | None]
+    width: eqx.AbstractVar[int | None]
+
+    @property
+    @abc.abstractmethod
+    def num_paths(self) -> int:
+        """Number of paths (or networks)."""
+
+    @property
+    @abc.abstractmethod
+    def running(self) -> Bool[np.ndarray, " num_paths"]:
+        """Which paths have a state at the last time, because they never stopped."""
+
+    @property
+    @abc.abstractmethod
+    def how(self) -> str:
+        """How the paths were made, in words."""
+
+    @abc.abstractmethod
+    def to_xarray(self) -> "xarray.Dataset":
+        """The paths as a labelled dataset, with what was run as attributes.
+
+        Needs `xarray`: `pip install 'covsde[io]'`.
+        """
+
+    def save(self, path: str | Path) -> Path:
+        """Writes `to_xarray()` to a netCDF file, making its folder; returns the path."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.to_xarray().to_netcdf(path, engine="h5netcdf")
+        return path
+
+    def _dataset(self, variables, coordinates, **run) -> "xarray.Dataset":
+        """Variables over time, with what was run; `run` is more of that, or None."""
+        run = {"dt0": self.dt0, "width": self.width, **run}
+        attributes = {
+            "limit": eqx.tree_pformat(self.limit, width=10_000, short_arrays=False),
+            "time_unit": "depth/width",
+            "key": np.asarray(jax.random.key_data(self.key)).astype(np.int64),
+            **{name: value for name, value in run.items() if value is not None},
+        }
+        times = {"time": np.asarray(self.ts)}
+        return load_xarray().Dataset(variables, times | coordinates, attributes)

@@ -1,0 +1,104 @@
+"""Both sides for a covariance SDE: every limit that `solve` takes."""
+
+import numpy as np
+
+from .. import oracles
+from .._checks import found
+from .._problem import check_problem
+from ..oracles._sample import layer_numbers
+from ..solve import check_solver, default_solver, default_step, solve
+from ._rows import at_start
+from ._sides import Sides, note_rounding
+
+
+def covariances(
+    limit,
+    v0,
+    t1,
+    *,
+    widths: tuple[int, ...],
+    key,
+    num_paths,
+    num_networks: int,
+    method,
+    dt0,
+    solver,
+    saveat,
+    stop_above,
+) -> Sides:
+    """Solves by `solve`, samples by `oracles.sample`."""
+    problem = check_problem(
+        limit,
+        v0,
+        t1,
+        key=key,
+        num_paths=num_paths,
+        saveat=saveat,
+        stop_above=stop_above,
+    )
+    if problem.v0.ndim != 2:
+        raise ValueError(
+            f"`v0` must be one covariance (m, m) here; got shape {problem.v0.shape}. To "
+            "compare random starts, call `solve` and `oracles.sample` yourself."
+        )
+    if method not in ("gram", "weights"):
+        raise ValueError(
+            f'`method` must be "gram" or "weights"; got {found(method)}. "gram" is fast '
+            'and has the same law as "weights".'
+        )
+    times = np.union1d(problem.save_times, problem.t1)
+    per_time = {n: oracles.finite_network(limit, n).layers_per_time for n in widths}
+    for layers in per_time.values():
+        layer_numbers(times, problem.t1, layers)
+    solver = default_solver(limit) if solver is None else check_solver(solver)
+    if dt0 is None and stop_above is not None:
+        step = default_step(solver, limit, problem.v0.shape[-1])
+        dt0 = min(step, 1 / per_time[widths[-1]])
+
+    def solved(key):
+        return solve(
+            limit,
+            problem.v0,
+            problem.t1,
+            key=key,
+            num_paths=problem.num_paths,
+            dt0=dt0,
+            solver=solver,
+            saveat=times,
+            stop_above=stop_above,
+        )
+
+    def sampled(width, key, progress):
+        return oracles.sample(
+            limit,
+            problem.v0,
+            problem.t1,
+            width=width,
+            key=key,
+            num_networks=num_networks,
+            method=method,
+            saveat=times,  # pyright: ignore[reportArgumentType]
+            stop_above=stop_above,
+            progress=progress,
+        )
+
+    def notes(ours, theirs) -> list[str]:
+        said = []
+        for network in theirs:
+            said += note_rounding(problem.t1, network, per_time[network.width])
+        exploded = int((~ours.running).sum())
+        if stop_above is None and exploded:
+            said.append(
+                f"{exploded} paths of the limit exploded, which networks do not: pass "
+                "`stop_above` to stop both at one level."
+            )
+        if np.ptp(np.asarray(ours.vs), axis=0).max() == 0:
+            said.append(
+                "The limit has no noise: read the means, and W1, which falls with the "
+                "width. KS between one value and a spread does not."
+            )
+        return said
+
+    start = np.asarray(problem.v0)
+    observables = at_start(start)
+    return Sides(start, problem.t1, problem.key, observables, solved, sampled, notes)

@@ -1,0 +1,38 @@
+"""Both sides of a comparison: how a limit is solved, and how its networks are sampled."""
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+from jaxtyping import PRNGKeyArray
+
+from .._results import AbstractSolution
+from ._rows import Observable
+
+Progress = Callable[[int, int], None]
+
+
+class Sides(NamedTuple):
+    """What was asked for, checked and ready to run.
+
+    - `v0`: the covariance of the inputs. `start`: the observables at time 0.
+    - `solve(key)`: the limit. `sample(width, key, progress)`: networks of one width.
+    - `notes(limit, networks)`: what their reader should know.
+    """
+
+    v0: np.ndarray
+    t1: float
+    key: PRNGKeyArray
+    start: dict[Observable, float]
+    solve: Callable[[PRNGKeyArray], AbstractSolution]
+    sample: Callable[[int, PRNGKeyArray, Progress], AbstractSolution]
+    notes: Callable[[AbstractSolution, tuple[AbstractSolution, ...]], list[str]]
+
+
+def note_rounding(t1: float, network: AbstractSolution, layers_per_time: int) -> list[str]:
+    """That the last layer is not at `t1`, where it is not."""
+    end = float(network.ts[-1])
+    if abs(end - t1) <= 1e-6 * t1:
+        return []
+    layers = round(end * layers_per_time)
+    return [f"n = {network.width}: {layers} layers end at t = {end:.4g}."]
