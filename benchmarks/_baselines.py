@@ -139,7 +139,8 @@ def stock_on_factor(
     It is handed covsde's packed algebra, and a factor cannot leave the cone.
     """
     m = v0.shape[-1]
-    levy = getattr(solver, "minimal_levy_area", diffrax.BrownianIncrement)
+    runge_kutta = isinstance(solver, diffrax.AbstractSRK)
+    levy = diffrax.SpaceTimeLevyArea if runge_kutta else diffrax.BrownianIncrement
 
     @jax.jit
     def run(key):

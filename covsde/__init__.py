@@ -4,7 +4,16 @@ At initialisation a deep network's outputs are Gaussian given a random covarianc
 `V`. As depth and width grow together, `V` follows a matrix-valued SDE. covsde solves it.
 """
 
-from . import activations, convergence, laws, matrices, observables, oracles, solvers
+from . import (
+    activations,
+    convergence,
+    laws,
+    matrices,
+    observables,
+    oracles,
+    problems,
+    solvers,
+)
 from .activations import AbstractActivation, Identity, ShapedReLU, ShapedSmooth
 from .brownian import BrownianGrid
 from .describe import describe
@@ -88,6 +97,7 @@ __all__ = [
     "matrices",
     "observables",
     "oracles",
+    "problems",
     "solve",
     "solvers",
     "validate",

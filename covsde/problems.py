@@ -75,12 +75,11 @@ def linear_pair() -> Problem:
 
 def near_singular() -> Problem:
     """Two inputs with `1 − ρ₀ = 1e-6`, shaped ReLU (0, −1), T = 1: `E log₁₀(1 − ρ²)`."""
-    limit = ShapedMLP(ShapedReLU(0.0, -1.0))
-    rho0 = 1 - 1e-6
-    law = PairLaw(rho0, 1.0, float(limit.activation.strength))
+    activation, rho0 = ShapedReLU(0.0, -1.0), 1 - 1e-6
+    law = PairLaw(rho0, 1.0, float(activation.strength))
     exact = law.expectation(lambda theta: 2 * np.log10(np.sin(theta)), of_angle=True)
     v0 = _equal_correlations(2, rho0)
-    return Problem("near singular", limit, v0, 1.0, _log_gap, float(exact))
+    return Problem("near singular", ShapedMLP(activation), v0, 1.0, _log_gap, float(exact))
 
 
 def smooth() -> Problem:
@@ -117,10 +116,10 @@ _RHO0 = 0.3
 
 
 def _relu(name: str, m: int) -> Problem:
-    limit = ShapedMLP(ShapedReLU(0.0, -1.0))
-    law = PairLaw(_RHO0, 1.0, float(limit.activation.strength))
-    exact = float(law.expectation(np.square))
-    return Problem(name, limit, _equal_correlations(m, _RHO0), 1.0, _mean_square, exact)
+    activation = ShapedReLU(0.0, -1.0)
+    exact = PairLaw(_RHO0, 1.0, float(activation.strength)).expectation(np.square)
+    v0 = _equal_correlations(m, _RHO0)
+    return Problem(name, ShapedMLP(activation), v0, 1.0, _mean_square, float(exact))
 
 
 def _equal_correlations(m: int, rho: float) -> Array:

@@ -15,6 +15,7 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
 from ._checks import found, is_concrete
+from ._normals import Normals, check_normals
 from ._problem import check_problem, in_dtype
 from ._times import check_time
 from .brownian import BrownianGrid
@@ -51,6 +52,7 @@ def solve(
     solver: diffrax.AbstractSolver | None = None,
     saveat: Float[ArrayLike, " k"] | None = None,
     stop_above: float | None = None,
+    normals: Normals = "box-muller",
 ) -> Solution:
     """Simulates the covariance SDE of a limit.
 
@@ -69,6 +71,8 @@ def solve(
     - `saveat`: increasing times in `[0, t1]` to save; None saves `t1` only.
     - `stop_above`: a path is frozen, and its time recorded, once `tr V/m` exceeds this
       level. A path that explodes is always frozen at its last finite state.
+    - `normals`: how normals are made of random bits, `"box-muller"` or the slower
+      `"inverse"` of the distribution function, as in `jax.random.normal`.
 
     **Returns:** a [`covsde.Solution`][]; its arrays have the dtype of `v0`.
 
@@ -109,6 +113,7 @@ def solve(
         1 if alone else problem.num_paths,
         regular,
         math.isfinite(problem.level),
+        check_normals(normals),
     )
     vs, stopped_at, projections = jax.tree.map(
         lambda x: jnp.broadcast_to(x, (problem.num_paths, *x.shape[1:])), paths
@@ -127,7 +132,7 @@ def solve(
 
 @eqx.filter_jit
 def _simulate(
-    limit, solver, v0, steps, save_times, level, key, num_paths, regular, stopping
+    limit, solver, v0, steps, save_times, level, key, num_paths, regular, stopping, normals
 ):
     dtype, m = v0.dtype, v0.shape[-1]
     limit = in_dtype(limit, dtype)
@@ -146,6 +151,7 @@ def _simulate(
             first_path=first_path,
             dtype=dtype,
             noise_shape=limit.diffusion.noise_shape,
+            normals=normals,
         )
         return integrate(
             limit, solver, v0, path, steps, save_times, level, regular, stopping
@@ -177,14 +183,14 @@ def integrate(
 
     `stopping` says whether the level is finite.
     """
-    m = v0.shape[-1]
-    v0 = jnp.broadcast_to(v0, (path.num_paths, m, m))
-    factor = factorise(v0).as_invertible(regular)
-    start = Symmetric.from_dense(v0)
-    if isinstance(solver, AbstractFactorSolver):
-        start = factor
+    on_factor = isinstance(solver, AbstractFactorSolver)
+    start = factorise(v0).as_invertible(regular) if on_factor else Symmetric.from_dense(v0)
+    if v0.ndim == 2:
+        start = start.repeat(path.num_paths or 1)
     if isinstance(solver, AbstractStrangSolver) and not stopping:
-        start = solver.begin(factor)  # else a level would be looked at between flows
+        start = solver.begin(
+            cast(Lower, start)
+        )  # else a level would be looked at between flows
 
     solved = diffrax.diffeqsolve(
         limit.terms(path),

@@ -8,10 +8,12 @@ import numpy as np
 import pytest
 from scipy import stats
 
+import covsde
 from covsde import BrownianGrid
 from covsde._normals import standard_normals
 
 KEY = jax.random.key(3)
+LIMIT, V0 = covsde.ShapedMLP(covsde.Identity()), jnp.array([[1.0, 0.3], [0.3, 1.0]])
 TS = jnp.array([0.0, 0.1, 0.3, 0.35, 0.6, 1.0])  # uneven
 PACKED_AND_WHOLE = pytest.mark.parametrize("m", [2, 9])
 
@@ -111,6 +113,41 @@ def test_float32_normals_are_finite_and_float64_ones_far_apart():
     assert np.all(np.isfinite(z)) and np.abs(z).max() < 5.5  # Φ⁻¹(1 − 2⁻²³) = 5.3
     z = standard_normals(KEY, 1, jnp.arange(100_000), jnp.float64).ravel()
     assert len(np.unique(z)) == len(z)
+
+
+@pytest.mark.parametrize("normals", ["box-muller", "inverse"])
+def test_millions_of_normals(normals):
+    """Moments up to 8, tails, and the distance of Kolmogorov and Smirnov, of 1e7."""
+    entries, paths = 10, 1_000_000
+    z = np.asarray(standard_normals(KEY, entries, jnp.arange(paths), jnp.float64, normals))
+    # each statistic is standard normal; Bonferroni at 1e-3 for all of them together
+    found = []
+    for power in range(1, 9):
+        mean = stats.norm.moment(power)
+        error = np.sqrt((stats.norm.moment(2 * power) - mean**2) / paths)
+        found.append((np.mean(z**power, axis=1) - mean) / error)
+    for level in (2.0, 3.0, 4.0, 4.5):
+        share = 2 * stats.norm.sf(level)
+        error = np.sqrt(share * (1 - share) / z.size)
+        found.append([(np.mean(np.abs(z) > level) - share) / error])
+    first, second = np.triu_indices(entries, 1)
+    found.append(np.mean(z[first] * z[second], axis=1) * np.sqrt(paths))
+    squares = (z**2 - 1) / np.sqrt(2)
+    found.append(np.mean(squares[first] * squares[second], axis=1) * np.sqrt(paths))
+    found.append(np.mean(z[:, 1:] * z[:, :-1], axis=1) * np.sqrt(paths))
+    found = np.concatenate(found)
+    assert np.abs(found).max() < stats.norm.isf(1e-3 / 2 / found.size)
+    assert stats.kstest(z.ravel(), "norm").pvalue > 1e-3
+    assert np.abs(z).max() < 6.8
+
+
+def test_ways_to_make_normals():
+    fast, slow = grid(num_paths=3), grid(num_paths=3, normals="inverse")
+    assert not np.any(lower_entries(every_cell(fast)) == lower_entries(every_cell(slow)))
+    other = covsde.solve(LIMIT, V0, 0.1, key=KEY, num_paths=3, normals="inverse").vs
+    assert not np.any(other == covsde.solve(LIMIT, V0, 0.1, key=KEY, num_paths=3).vs)
+    with pytest.raises(ValueError, match="`normals`"):
+        grid(normals="ziggurat")
 
 
 # The numbers

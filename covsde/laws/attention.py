@@ -140,7 +140,11 @@ class TwoTokens(eqx.Module):
         down = integral(log_slope, r[1:], r[:-1], -offset[1:])
         rise, fall = 1 / (mass * up), 1 / (mass[1:] * down)
         leave = -rise - np.append(0.0, fall)
-        generator = sparse.diags([fall, leave, rise[:-1]], [-1, 0, 1], format="csc")
+        generator = sparse.diags_array(
+            [fall, leave, rise[:-1]],
+            offsets=[-1, 0, 1],  # pyright: ignore[reportArgumentType]
+            format="csc",
+        )
         values = solve_ivp(
             lambda _, y: generator @ y,
             (0.0, t1),

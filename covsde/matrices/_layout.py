@@ -75,6 +75,13 @@ class Triangle(eqx.Module):
         """These matrices, computed once and kept: for entries that are read often."""
         return self._with(materialise(self.data)) if self.packed else self
 
+    def repeat(self: _T, num_paths: int) -> _T:
+        """One matrix, for each of so many paths."""
+        tail = self.data.shape
+        shape = (*tail, num_paths) if self.packed else (num_paths, *tail)
+        data = self.data[..., None] if self.packed else self.data
+        return self._with(jnp.broadcast_to(data, shape))
+
     # Elementwise algebra. `other` is of the same kind, or a number, or one per path.
 
     def _aligned(self, other) -> Array | float:

@@ -159,7 +159,7 @@ class AbstractStrangSolver(AbstractFactorSolver):
         """The start, on which no drift is pending."""
         return Pending.of(factor, jnp.zeros(()))
 
-    def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
+    def step(self, terms, t0, t1, y0, args, solver_state, made_jump) -> Any:
         if not isinstance(y0, Pending):
             return super().step(terms, t0, t1, y0, args, solver_state, made_jump)
         t0, t1 = jnp.asarray(t0), jnp.asarray(t1)
