@@ -15,6 +15,7 @@ BENCHMARKS = {
     "unshaped": "unshaped networks against their laws as width grows",
     "strong_order": "strong orders, with Lévy areas and without",
     "estimates": "whether expectations keep the tolerance that was asked for",
+    "work_precision": "CPU time to a weak error, against what users of Diffrax write",
     "speed": "CPU time per path and step against what a user would write first",
     "crossover": "packed against whole matrices, by the number of inputs",
 }

@@ -22,15 +22,19 @@ import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jax import lax
 
 import covsde
+from covsde.matrices import num_entries
+
+from ._baselines import first_program
 
 STEPS = 50
 T = 0.25
 LIMIT = covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0))
 # paths per run: enough for every program to be past its overheads
-PATHS = {2: 20_000, 4: 10_000, 8: 2_000}
-NAIVE_PATHS = {2: 4_000, 4: 1_000, 8: 100}
+PATHS = {2: 200_000, 4: 50_000, 8: 10_000, 16: 1_000}
+NAIVE_PATHS = {2: 4_000, 4: 1_000, 8: 100, 16: 10}
 
 
 def start(m: int) -> jax.Array:
@@ -40,52 +44,7 @@ def start(m: int) -> jax.Array:
 
 def naive(m: int, num_paths: int, root: str, brownian: str) -> Callable:
     """Euler–Maruyama as a user of Diffrax writes it from the paper's formulas."""
-    rows, columns = np.tril_indices(m)
-    activation = LIMIT.activation
-
-    def unpack(y):
-        v = jnp.zeros((m, m)).at[rows, columns].set(y)
-        return v + jnp.tril(v, -1).T
-
-    def drift(t, y, args):
-        v = unpack(y)
-        d = jnp.diagonal(v)
-        scale = jnp.sqrt(d[:, None] * d[None, :])
-        rho = jnp.clip(v / scale, -1.0, 1.0)
-        kernel = jnp.sqrt(1 - rho**2) - rho * jnp.arccos(rho)
-        return (activation.strength * kernel * scale)[rows, columns]
-
-    def diffusion(t, y, args):
-        v = unpack(y)
-        a, b, c, d = rows[:, None], columns[:, None], rows[None], columns[None]
-        sigma = v[a, c] * v[b, d] + v[a, d] * v[b, c]
-        if root == "cholesky":
-            return jnp.linalg.cholesky(sigma)
-        values, vectors = jnp.linalg.eigh(sigma)
-        return (vectors * jnp.sqrt(jnp.maximum(values, 0.0))[None]) @ vectors.T
-
-    def one_path(key):
-        shape = (len(rows),)
-        if brownian == "tree":
-            path = diffrax.VirtualBrownianTree(0.0, T, T / STEPS / 2, shape, key)
-        else:
-            path = diffrax.UnsafeBrownianPath(shape, key)
-        terms = diffrax.MultiTerm(
-            diffrax.ODETerm(drift), diffrax.ControlTerm(diffusion, path)
-        )
-        return diffrax.diffeqsolve(
-            terms,
-            diffrax.Euler(),
-            0.0,
-            T,
-            T / STEPS,
-            start(m)[rows, columns],
-            max_steps=STEPS,
-            adjoint=diffrax.DirectAdjoint(),
-        ).ys
-
-    batch = jax.jit(jax.vmap(one_path))
-    return lambda key: batch(jax.random.split(key, num_paths))
+    return first_program(LIMIT, start(m), T, STEPS, num_paths, root=root, brownian=brownian)
 
 
 def ours(m: int, num_paths: int, solver) -> Callable:
@@ -96,6 +55,27 @@ def ours(m: int, num_paths: int, solver) -> Callable:
             LIMIT, v0, T, key=key, num_paths=num_paths, dt0=T / STEPS, solver=solver
         ).vs
     )
+
+
+def normals(m: int, num_paths: int) -> Callable:
+    """The increments of all steps, added up and nothing else."""
+    size = min(num_paths, max(256, 2**14 // num_entries(m)))
+
+    @jax.jit
+    def run(key):
+        def part(first_path):
+            path = covsde.BrownianGrid(
+                jnp.linspace(0.0, T, STEPS + 1),
+                m,
+                key=key,
+                num_paths=size,
+                first_path=first_path,
+            )
+            return path.evaluate(path.t0, path.t1).data
+
+        return lax.map(part, size * jnp.arange(-(-num_paths // size), dtype=jnp.uint32))
+
+    return run
 
 
 def programs(m: int) -> dict[str, tuple[Callable, int]]:
@@ -110,6 +90,7 @@ def programs(m: int) -> dict[str, tuple[Callable, int]]:
         "covsde, diffrax.Euler": (ours(m, n, diffrax.Euler()), n),
         "covsde, FactorEuler": (ours(m, n, covsde.FactorEuler()), n),
         "covsde, default (weak order 2)": (ours(m, n, covsde.GeodesicStrang()), n),
+        "the normals of Euler alone": (normals(m, n), n),
     }
 
 
@@ -158,6 +139,13 @@ def main() -> None:
                 f"  {name:40}{np.median(times[name]):10.0f}"
                 f"{ratios[0]:14.1f}{ratios[1]:15.1f}"
             )
+        euler = np.array(times["covsde, diffrax.Euler"])
+        default = np.array(times["covsde, default (weak order 2)"])
+        alone = np.array(times["the normals of Euler alone"])
+        print(
+            f"  Euler / its normals {np.median(euler / alone):.2f}, "
+            f"default / Euler {np.median(default / euler):.2f}"
+        )
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(results, indent=1))
