@@ -172,7 +172,7 @@ class AbstractStrangSolver(AbstractFactorSolver):
         factor = drift.flow(start, y0.time + half, y0.factor)
         increment = self.increment(terms, t0, t1)
         factor = multiply(factor, self.multiplier(noise, factor, increment, h, share))
-        y1 = Pending.of(factor.kept(), half)
+        y1 = Pending.of(factor, half)
         return y1, None, dict(y0=y0, y1=y1), solver_state, diffrax.RESULTS.successful
 
     def init(self, terms, t0, t1, y0, args):

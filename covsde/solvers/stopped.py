@@ -67,6 +67,7 @@ class Stopped(diffrax.AbstractItoSolver):
         y1, _, _, inner1, result = self.solver.step(
             terms, t0, t1, y0, args, inner, made_jump
         )
+        y1 = y1.kept()  # it is read several times
         size = mean_variance(y1)
         alive = jnp.isinf(stopped_at)
         finite = jnp.isfinite(size)
