@@ -236,23 +236,23 @@ TABLE = [
         SMALLER,
     ),
     Bad(
-        "dt0 beyond half a flow's bound",
+        "dt0 beyond a flow's bound, geodesic",
         solve(limit=STEEP, dt0=0.23),
         ValueError,
         "dt0",
-        "at most 0.222222 for GeodesicStrang",  # 2 · 4/(c₊−c₋)²
+        "at most 0.111111 for GeodesicStrang",  # 4/(c₊−c₋)²
         SMALLER,
     ),
     Bad(
-        "dt0 beyond half a flow's bound, palindromic",
+        "dt0 beyond a flow's bound, palindromic",
         solve(limit=STEEP, dt0=0.23, solver=PalindromicStrang()),
         ValueError,
         "dt0",
-        "at most 0.222222 for PalindromicStrang",
+        "at most 0.111111 for PalindromicStrang",
         SMALLER,
     ),
     Bad(
-        "dt0 beyond a flow's bound",
+        "dt0 beyond a flow's bound, Wishart",
         solve(limit=STEEP, dt0=0.12, solver=WishartEuler()),
         ValueError,
         "dt0",
@@ -732,7 +732,7 @@ def test_bounds_are_accepted(nothing_runs):
     for good in (
         solve(limit=LINEAR, v0=jnp.eye(3), t1=10.0, dt0=4.0),
         solve(limit=LINEAR, v0=jnp.eye(3), dt0=0.5, solver=WishartEuler()),
-        solve(limit=STEEP, dt0=8 / 36),
+        solve(limit=STEEP, dt0=4 / 36),
         solve(limit=STEEP, dt0=4 / 36, solver=WishartEuler()),
         solve(limit=LINEAR, v0=jnp.ones((1, 1)), dt0=1.0, solver=WishartEuler()),
         solve(saveat=[0.0, 1.0]),

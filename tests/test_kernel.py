@@ -94,7 +94,7 @@ def test_saved_times_and_solve_agree():
         covsde.solve(
             limit, V0, 1.0, key=jax.random.key(0), num_paths=2, saveat=times, dt0=dt0
         ).vs
-        for dt0 in (1 / 8, 1 / 16)
+        for dt0 in (1 / 16, 1 / 32)
     ]
     np.testing.assert_array_equal(coarse[0][0], coarse[0][1])
     errors = [np.abs(vs[0] - exact).max() for vs in coarse]
