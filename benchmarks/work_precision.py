@@ -261,19 +261,22 @@ def show(name: str, problem: Problem, results: dict[str, Points], tolerances) ->
 
 @styled
 def draw(name: str, results: dict[str, Points]):
-    """Errors against CPU time per path; hollow within the noise, which is shaded."""
+    """Errors against CPU time per path; hollow within the noise, the least of it shaded."""
+    import matplotlib
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=(6.2, 3.6), layout="constrained")
     axis = figure.subplots()
     axis.set(xscale="log", yscale="log", xlabel="CPU time per path (µs)")
     axis.set_ylabel("weak error")
-    floor = min(NOISE * max(points.standard_errors) for points in results.values())
-    for i, (program, points) in enumerate(results.items()):
+    colours = iter(matplotlib.colormaps["tab20"].colors)  # pyright: ignore[reportAttributeAccessIssue]
+    noises = [NOISE * max(points.standard_errors) for points in results.values()]
+    floor = min((noise for noise in noises if noise > 0), default=0.0)
+    for program, points in results.items():
         time_per_path = np.array(points.cpu_ns_per_path) / 1e3
         error = np.abs(points.errors)
         seen = error > NOISE * np.array(points.standard_errors)
-        colour, own = f"C{i % 10}", program.endswith(("Strang", "Ninomiya"))
+        colour, own = next(colours), program.endswith(("Strang", "Ninomiya"))
         style = dict(color=colour, marker="o" if own else "s", markersize=5.0)
         axis.plot(time_per_path, error, color=colour, linewidth=2.0 if own else 0.9)
         for above in (True, False):
@@ -287,7 +290,7 @@ def draw(name: str, results: dict[str, Points]):
             )
     if floor > 0:
         axis.axhspan(axis.get_ylim()[0], floor, color=LIGHT, zorder=0)
-    figure.suptitle(f"{name}: in the grey all is noise", x=0.01, ha="left", fontsize=9.0)
+    figure.suptitle(name, x=0.01, ha="left", fontsize=9.0)
     figure.legend(loc="outside right center", frameon=False)
     return figure
 
