@@ -113,46 +113,40 @@ class AbstractStrangSolver(AbstractFactorSolver):
 
     @abc.abstractmethod
     def multiplier(
-        self, noise: AbstractNoise, factor: Lower, increment: Any, h: Array, share: Array
+        self, noise: AbstractNoise, factor: Lower, increment: Any, h: Array
     ) -> Lower:
-        """`G` of the noise at `L`, for a step `h` of which each path takes a share."""
+        """`G` of the noise at `L` for a step `h`."""
 
     def of_order(self, drift: DriftOnFactor) -> DriftOnFactor:
         """The drift with the flow that this solver takes."""
         return drift
 
-    def share(
-        self, drift: DriftOnFactor, factor: Lower, noise: AbstractNoise, h: Scalar
-    ) -> Array:
-        """The share of a step that each path takes: all of it, unless it must be slowed."""
+    def paced(
+        self,
+        drift: DriftOnFactor,
+        factor: Lower,
+        noise: AbstractNoise,
+        increment: Any,
+        h: Array,
+    ) -> tuple[Any, Array]:
+        """What each path takes of a step: all of it, unless it must be slowed."""
         del drift, factor, noise
-        return jnp.ones_like(h)
+        return increment, h
 
     def max_step(self, limit, m):
         """The longest drift flow."""
         return float(limit.drift.max_step)
 
     def advance(self, terms, t0, t1, factor, args):
-        h = t1 - t0
-        drift, noise = terms.vf(t0 + h / 2, factor, args)
-        drift = self.of_order(drift)
-        increment = self.increment(terms, t0, t1)
-        share = self.share(drift, factor, noise, h)
-        half = h * share / 2
+        drift, half, kicked = self._parts(terms, t0, t1, factor, args)
 
         def turn(factor, now):
             t, is_first = now
             factor = drift.flow(t, half, factor)
-            moved = lax.cond(
-                is_first,
-                lambda f: multiply(f, self.multiplier(noise, f, increment, h, share)),
-                lambda f: f,
-                factor,
-            )
-            return moved, None
+            return lax.cond(is_first, kicked, lambda f: f, factor), None
 
         # the halves are two turns of one loop, so that the flow is compiled once
-        times = jnp.stack([t0, t0 + h / 2])
+        times = jnp.stack([t0, t0 + (t1 - t0) / 2])
         return lax.scan(turn, factor, (times, jnp.array([True, False])))[0]
 
     def begin(self, factor: Lower) -> Lower:
@@ -163,17 +157,24 @@ class AbstractStrangSolver(AbstractFactorSolver):
         if not isinstance(y0, Pending):
             return super().step(terms, t0, t1, y0, args, solver_state, made_jump)
         t0, t1 = jnp.asarray(t0), jnp.asarray(t1)
-        h = t1 - t0
-        drift, noise = terms.vf(t0 + h / 2, y0.factor, args)
-        drift = self.of_order(drift)
-        share = self.share(drift, y0.factor, noise, h)
-        half = h * share / 2
-        start = t0 - jnp.max(y0.time)
-        factor = drift.flow(start, y0.time + half, y0.factor)
-        increment = self.increment(terms, t0, t1)
-        factor = multiply(factor, self.multiplier(noise, factor, increment, h, share))
-        y1 = Pending.of(factor, half)
+        drift, half, kicked = self._parts(terms, t0, t1, y0.factor, args)
+        factor = drift.flow(t0 - jnp.max(y0.time), y0.time + half, y0.factor)
+        y1 = Pending.of(kicked(factor), half)
         return y1, None, dict(y0=y0, y1=y1), solver_state, diffrax.RESULTS.successful
+
+    def _parts(
+        self, terms, t0: Scalar, t1: Scalar, factor: Lower, args: Any
+    ) -> tuple[DriftOnFactor, Array, Callable[[Lower], Lower]]:
+        """The drift, half the time that it acts, and the noise as a map of factors."""
+        h = t1 - t0
+        drift, noise = terms.vf(t0 + h / 2, factor, args)
+        increment = self.increment(terms, t0, t1)
+        increment, acting = self.paced(drift, factor, noise, increment, h)
+
+        def kicked(factor: Lower) -> Lower:
+            return multiply(factor, self.multiplier(noise, factor, increment, acting))
+
+        return self.of_order(drift), acting / 2, kicked
 
     def init(self, terms, t0, t1, y0, args):
         if isinstance(y0, Pending):

@@ -36,8 +36,7 @@ class GeodesicStrang(AbstractStrangSolver):
     def increment(self, terms, t0, t1):
         return terms.contr(t0, t1)[1]
 
-    def multiplier(self, noise, factor, increment, h, share):
-        del share
+    def multiplier(self, noise, factor, increment, h):
         return geodesic_increment(factor, increment, congruence_gain(self, noise), h)
 
 

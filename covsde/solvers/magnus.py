@@ -43,8 +43,7 @@ class MagnusStrang(AbstractStrangSolver):
     def increment(self, terms, t0, t1):
         return terms.contr(t0, t1, use_levy=True)[1]
 
-    def multiplier(self, noise, factor, increment, h, share):
-        del share
+    def multiplier(self, noise, factor, increment, h):
         return magnus(factor, increment, congruence_gain(self, noise), h)
 
 

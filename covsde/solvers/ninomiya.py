@@ -44,16 +44,16 @@ class NinomiyaNinomiya(AbstractStrangSolver):
     def increment(self, terms, t0, t1):
         return halves(terms, t0, t1)
 
-    def share(self, drift, factor, noise, h):
-        return slowed(h * (drift.speed(factor) + noise.speed()), self.most)
+    def paced(self, drift, factor, noise, increment, h):
+        share = slowed(h * (drift.speed(factor) + noise.speed()), self.most)
+        return scaled(increment, jnp.sqrt(share)), h * share
 
-    def multiplier(self, noise, factor, increment, h, share):
+    def multiplier(self, noise, factor, increment, h):
         # halves of the increment g₂ √h, and g₁ √h their difference
         first, second = increment
         z1 = jax.tree.map(lambda a, b: 0.5**0.5 * (a - b), first, second)
         z2 = jax.tree.map(lambda a, b, z: a + b - z, first, second, z1)
-        root = jnp.sqrt(share)
-        return two_flows(noise, factor, scaled(z1, root), scaled(z2, root), h * share)
+        return two_flows(noise, factor, z1, z2, h)
 
 
 def slowed(speed: Array, most: float) -> Array:

@@ -61,8 +61,7 @@ class PalindromicStrang(AbstractStrangSolver):
     def increment(self, terms, t0, t1):
         return halves(terms, t0, t1)
 
-    def multiplier(self, noise, factor, increment, h, share):
-        del share
+    def multiplier(self, noise, factor, increment, h):
         gain = congruence_gain(self, noise)
         first, second = (half * jnp.sqrt(gain) for half in increment)
         return palindrome(factor, first, second, gain * h)
