@@ -66,11 +66,18 @@ class AbstractNoise(eqx.Module):
 
     def field(self, frame: Square, increment: Any) -> Square:
         """`dA` at the factor `frame` of any `V`, for an increment of the motion."""
-        raise NotImplementedError
+        raise self._not_known("field")
 
     def correction(self, frame: Square, rank: int | Array) -> Square:
         """`c` for which `dF = F (∘dA + c dt)` makes `V = F Fᵀ`, of this rank, driftless."""
-        raise NotImplementedError
+        raise self._not_known("correction")
+
+    def _not_known(self, method: str) -> TypeError:
+        return TypeError(
+            f"`limit.diffusion`: {type(self).__name__} has no `{method}`, which "
+            "`NinomiyaNinomiya()` steps it by. Write `field` and `correction`, or pass "
+            "`solver=diffrax.Euler()`."
+        )
 
 
 class CongruenceDiffusion(AbstractDiffusion):

@@ -166,25 +166,8 @@ def _simulate(limit, v0, t1, scheme: opt.Scheme, **options) -> AbstractSolution:
 
 
 @singledispatch
-def summary(solution, v0: np.ndarray) -> str:
+def summary(solution: Solution, v0: np.ndarray) -> str:
     """Means and quantiles of a few observables at the last time, as plain text."""
-    raise NotImplementedError(type(solution).__name__)
-
-
-@summary.register(UnshapedSolution)
-def _(solution: UnshapedSolution, v0: np.ndarray) -> str:
-    del v0
-    start = float((2 / solution.limit.attraction) ** 2)
-    rows = [
-        ("u", 0.0, np.asarray(solution.us[:, -1])),
-        ("q = (t/u)²", start, np.asarray(solution.q[:, -1])),
-    ]
-    lines = [*_title(solution), "", *_quantiles(rows)]
-    return "\n".join([*lines, "(at width n, ρ = 1 − 1/(n u)²)"]) + "\n"
-
-
-@summary.register(Solution)
-def _(solution: Solution, v0: np.ndarray) -> str:
     running = solution.running
     final = np.asarray(solution.vs[:, -1])[running]
     stopped = running.size - len(final)
@@ -209,6 +192,18 @@ def _(solution: Solution, v0: np.ndarray) -> str:
     if not every:
         lines.append("(three typical pairs; the file has all)")
     return "\n".join(lines) + "\n"
+
+
+@summary.register(UnshapedSolution)
+def _(solution: UnshapedSolution, v0: np.ndarray) -> str:
+    del v0
+    start = float((2 / solution.limit.attraction) ** 2)
+    rows = [
+        ("u", 0.0, np.asarray(solution.us[:, -1])),
+        ("q = (t/u)²", start, np.asarray(solution.q[:, -1])),
+    ]
+    lines = [*_title(solution), "", *_quantiles(rows)]
+    return "\n".join([*lines, "(at width n, ρ = 1 − 1/(n u)²)"]) + "\n"
 
 
 def _title(solution: AbstractSolution) -> list[str]:
