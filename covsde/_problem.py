@@ -4,6 +4,7 @@ from typing import NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
 
 from ._checks import (
@@ -32,6 +33,13 @@ class Problem(NamedTuple):
     level: float
     key: jax.Array
     num_paths: int
+
+    @property
+    def stop_level(self) -> jax.Array | None:
+        """The level at which paths stop, None if they never do."""
+        if np.isinf(self.level):
+            return None
+        return jnp.asarray(self.level, self.v0.dtype)
 
 
 def check_problem(

@@ -125,9 +125,9 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         num_paths=None,
         first_path=0,
         dtype=None,
-        noise_shape="triangle",
+        noise_shape: NoiseShape = "triangle",
         exchanged=False,
-        normals="box-muller",
+        normals: Normals = "box-muller",
     ):
         """**Arguments:**
 

@@ -20,6 +20,8 @@ from ._problem import check_problem, in_dtype
 from .brownian import BrownianGrid
 from .limits import AbstractLimit
 from .solve import (
+    brownian,
+    cells_per_step,
     check_drift,
     check_singular,
     check_solver,
@@ -27,7 +29,6 @@ from .solve import (
     default_step,
     integrate,
     max_step,
-    refine,
 )
 
 # Paths that are simulated together, and those that measure the variances.
@@ -187,7 +188,7 @@ class _Sampler:
         )
         self.first = max(1, math.ceil(problem.t1 / longest - 1e-9))
         # stopping is looked at after each step, which is of order one half
-        stopped = np.isfinite(problem.level)
+        stopped = problem.stop_level is not None
         self.order = 0.5 if stopped else float(getattr(solver, "weak_order", 1))
         self.cost = 0
 
@@ -210,7 +211,7 @@ class _Sampler:
                 self.observable,
                 self.problem.v0,
                 jnp.asarray(self.problem.t1, self.problem.v0.dtype),
-                jnp.asarray(self.problem.level, self.problem.v0.dtype),
+                self.problem.stop_level,
                 key,
                 jnp.asarray(first, jnp.uint32),
                 self.steps(level),
@@ -335,24 +336,23 @@ def _terms(
     limit, solver, observable, v0, t1, level, key, first_path, steps, alone, regular
 ) -> tuple[Array, Array]:
     """`f` on a grid; or its mean over a path and its antithetic, less `f` on a coarser."""
-    dtype, m = v0.dtype, v0.shape[-1]
+    dtype = v0.dtype
     limit = in_dtype(limit, dtype)
     grid = jnp.linspace(0.0, t1, steps + 1, dtype=dtype)
-    cells = refine(grid, getattr(solver, "cells_per_step", 1))
 
-    def brownian(exchanged: bool) -> BrownianGrid:
-        return BrownianGrid(
-            cells,
-            m,
+    def paths(exchanged: bool) -> BrownianGrid:
+        return brownian(
+            limit,
+            v0,
+            grid,
+            cells_per_step(solver),
             key=key,
             num_paths=_CHUNK,
             first_path=first_path,
-            dtype=dtype,
-            noise_shape=limit.diffusion.noise_shape,
             exchanged=exchanged,
         )
 
-    path = brownian(False)
+    path = paths(False)
 
     def value(path: BrownianGrid, grid: Array) -> Array:
         vs, _, _ = integrate(limit, solver, v0, path, grid, grid[-1:], level, regular)
@@ -361,7 +361,7 @@ def _terms(
     fine = value(path, grid)
     if alone:
         return fine, _end(path) / jnp.sqrt(t1)
-    antithetic = value(brownian(True), grid)
+    antithetic = value(paths(True), grid)
     return (fine + antithetic) / 2 - value(path, grid[::2]), jnp.zeros((_CHUNK, 0), dtype)
 
 

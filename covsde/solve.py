@@ -107,12 +107,11 @@ def solve(
         solver,
         problem.v0,
         jnp.asarray(steps, dtype),
-        jnp.asarray(problem.save_times, dtype),
-        jnp.asarray(problem.level, dtype),
+        jnp.asarray(np.union1d(problem.save_times, problem.t1), dtype),
+        problem.stop_level,
         problem.key,
         1 if alone else problem.num_paths,
         regular,
-        math.isfinite(problem.level),
         check_normals(normals),
     )
     vs, stopped_at, projections = jax.tree.map(
@@ -120,7 +119,7 @@ def solve(
     )
     return Solution(
         ts=jnp.asarray(problem.save_times, dtype),
-        vs=vs,
+        vs=vs[:, : problem.save_times.size],
         stopped_at=stopped_at,
         limit=limit,
         key=problem.key,
@@ -132,30 +131,27 @@ def solve(
 
 @eqx.filter_jit
 def _simulate(
-    limit, solver, v0, steps, save_times, level, key, num_paths, regular, stopping, normals
+    limit, solver, v0, steps, save_times, level, key, num_paths, regular, normals
 ):
-    dtype, m = v0.dtype, v0.shape[-1]
-    limit = in_dtype(limit, dtype)
-    cells = refine(steps, getattr(solver, "cells_per_step", 1))
+    m = v0.shape[-1]
+    limit = in_dtype(limit, v0.dtype)
     # as many paths at a time as stay in the processor's cache
     count = -(-num_paths // max(_LEAST_AT_A_TIME, _ENTRIES_AT_A_TIME // num_entries(m)))
     size = -(-num_paths // count)
 
     def part(which):
         first_path, v0 = which
-        path = BrownianGrid(
-            cells,
-            m,
+        path = brownian(
+            limit,
+            v0,
+            steps,
+            cells_per_step(solver),
             key=key,
             num_paths=size,
             first_path=first_path,
-            dtype=dtype,
-            noise_shape=limit.diffusion.noise_shape,
             normals=normals,
         )
-        return integrate(
-            limit, solver, v0, path, steps, save_times, level, regular, stopping
-        )
+        return integrate(limit, solver, v0, path, steps, save_times, level, regular)
 
     first_paths = size * jnp.arange(count, dtype=jnp.uint32)
     if v0.ndim == 3:  # the last part is filled up with the last start
@@ -167,6 +163,27 @@ def _simulate(
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_paths], parts)
 
 
+def cells_per_step(solver: diffrax.AbstractSolver) -> int:
+    """Brownian increments that a solver asks for in one step."""
+    return getattr(solver, "cells_per_step", 1)
+
+
+def brownian(
+    limit: AbstractLimit, v0: Array, steps: Float[Array, " steps+1"], cells: int, **which
+) -> BrownianGrid:
+    """The Brownian motion of a limit's noise on a grid of steps, each of some cells.
+
+    `which` are the paths of it, as `BrownianGrid` takes them.
+    """
+    return BrownianGrid(
+        refine(steps, cells),
+        v0.shape[-1],
+        dtype=v0.dtype,
+        noise_shape=limit.diffusion.noise_shape,
+        **which,
+    )
+
+
 def integrate(
     limit: AbstractLimit,
     solver: diffrax.AbstractSolver,
@@ -174,23 +191,22 @@ def integrate(
     path: BrownianGrid,
     steps: Float[Array, " steps+1"],
     save_times: Float[Array, " k"],
-    level: Scalar,
+    level: Scalar | None,
     regular: bool,
-    stopping: bool = False,
 ):
     """`V` at the times to save, `(num_paths, k, m, m)`, where its paths stopped, and what
     a projecting solver counted; along a Brownian path that is given, on any steps of it.
 
-    `stopping` says whether the level is finite.
+    The last time to save is the end. Without a `level` only explosions stop a path.
     """
     on_factor = isinstance(solver, AbstractFactorSolver)
     start = factorise(v0).as_invertible(regular) if on_factor else Symmetric.from_dense(v0)
     if v0.ndim == 2:
         start = start.repeat(path.num_paths or 1)
-    if isinstance(solver, AbstractStrangSolver) and not stopping:
-        start = solver.begin(
-            cast(Lower, start)
-        )  # else a level would be looked at between flows
+    if isinstance(solver, AbstractStrangSolver) and level is None:
+        # else the level would be looked at between the flows
+        start = solver.begin(cast(Lower, start))
+    level = jnp.asarray(jnp.inf, v0.dtype) if level is None else level
 
     solved = diffrax.diffeqsolve(
         limit.terms(path),
@@ -199,14 +215,12 @@ def integrate(
         t1=steps[-1],
         dt0=None,
         y0=start,
-        saveat=diffrax.SaveAt(
-            subs=[diffrax.SubSaveAt(ts=save_times), diffrax.SubSaveAt(t1=True)],
-            solver_state=True,
-        ),
+        # what is made of a state is made afterwards: Diffrax would do it in every step
+        saveat=diffrax.SaveAt(ts=save_times, solver_state=True),
         stepsize_controller=diffrax.StepTo(steps),
         max_steps=steps.size - 1,
     )
-    last, (saved, end) = cast(StoppedState, solved.solver_state), cast(list, solved.ys)
+    last = cast(StoppedState, solved.solver_state)
 
     def finished(now):
         t, y = now
@@ -216,11 +230,10 @@ def integrate(
         finite = jnp.isfinite(mean_variance(done))
         return covariance(done.where(finite, y.factor)), finite
 
-    vs, _ = lax.map(finished, (save_times, saved))
+    vs, finite = lax.map(finished, (save_times, solved.ys))
     # a path may explode in the very last flow
-    _, survived = finished((steps[-1], jax.tree.map(lambda x: x[0], end)))
     ended = jnp.minimum(last.stopped_at, steps[-1])
-    stopped_at = jnp.where(survived, last.stopped_at, ended)
+    stopped_at = jnp.where(finite[-1], last.stopped_at, ended)
     projections = last.inner if isinstance(solver, ProjectedEuler) else None
     return jnp.moveaxis(vs, 0, 1), stopped_at, projections
 

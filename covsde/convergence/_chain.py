@@ -22,6 +22,7 @@ from .._names import full_name
 from ..brownian import NoiseShape, arrange, count_entries
 from ..limits import AbstractLimit
 from ..matrices import Lower, Symmetric, gram
+from ..solve import cells_per_step
 from ..solvers import AbstractFactorSolver
 from ._coordinates import Angle, Grid, Norm
 
@@ -82,7 +83,7 @@ class Chain:
     def __init__(self, coordinate: Angle | Norm, limit: AbstractLimit, solver):
         self.coordinate = coordinate
         m, shape = coordinate.m, limit.diffusion.noise_shape
-        cells = getattr(solver, "cells_per_step", 1)
+        cells = cells_per_step(solver)
         self._shape = cells, count_entries(shape, m)
         if cells * self._shape[1] > _MOST_NORMALS:
             raise ValueError(

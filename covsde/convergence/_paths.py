@@ -8,9 +8,8 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from .._problem import Problem, in_dtype
-from ..brownian import BrownianGrid
 from ..limits import AbstractLimit
-from ..solve import check_singular, integrate, refine
+from ..solve import brownian, cells_per_step, check_singular, integrate
 from ._extrapolated import Combination, runs
 from ._order import Errors, sampled_errors
 
@@ -30,7 +29,7 @@ def sampled(
 ) -> tuple[list[Errors], str]:
     """The errors of each row, and what they are from."""
     fine = _FINER * rows[0].steps[-1]
-    cells = max(getattr(row.solver, "cells_per_step", 1) for row in rows)
+    cells = max(cells_per_step(row.solver) for row in rows)
     errors: dict[int, Errors] = {}
     reference = exact
     for indices, numbers in runs(rows):
@@ -88,22 +87,14 @@ def _values(
 def _chunk(
     limit, solver, observable, v0, t1, key, first_path, numbers, finest, cells, regular
 ) -> Float[Array, "num_paths numbers"]:
-    dtype, m = v0.dtype, v0.shape[-1]
-    limit = in_dtype(limit, dtype)
-    grid = jnp.linspace(0.0, t1, finest + 1, dtype=dtype)
-    path = BrownianGrid(
-        refine(grid, cells),
-        m,
-        key=key,
-        num_paths=_CHUNK,
-        first_path=first_path,
-        dtype=dtype,
-        noise_shape=limit.diffusion.noise_shape,
+    limit = in_dtype(limit, v0.dtype)
+    grid = jnp.linspace(0.0, t1, finest + 1, dtype=v0.dtype)
+    path = brownian(
+        limit, v0, grid, cells, key=key, num_paths=_CHUNK, first_path=first_path
     )
-    level = jnp.asarray(jnp.inf, dtype)
     columns = []
     for number in numbers:
         steps = grid[:: finest // number]
-        vs, _, _ = integrate(limit, solver, v0, path, steps, steps[-1:], level, regular)
+        vs, _, _ = integrate(limit, solver, v0, path, steps, steps[-1:], None, regular)
         columns.append(observable(vs[:, 0]))
     return jnp.stack(columns, axis=-1)
