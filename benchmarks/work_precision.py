@@ -24,7 +24,7 @@ import numpy as np
 
 import covsde
 from covsde import problems
-from covsde._drawing import LIGHT, styled
+from covsde.plotting._style import LIGHT, styled
 from covsde.problems import Problem
 
 from ._baselines import first_program, stock_on_factor

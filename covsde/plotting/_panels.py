@@ -1,55 +1,20 @@
-"""Drawing: panels of densities, and of quantiles over depth, in one style."""
+"""Panels: histograms, and quantiles over depth, of a limit and its networks."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from functools import wraps
-from typing import TYPE_CHECKING, Any, ParamSpec
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+from ._style import LIGHT, LIMIT, MIDDLE, NETWORK
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-# Legible to every kind of colour vision, and in grey.
-LIMIT, MIDDLE, LIGHT = "#3d4a57", "#b4bac1", "#e1e4e7"
-_NETWORK = "#d55e00"
-_STYLE: dict[Any, Any] = {
-    "font.size": 9.0,
-    "axes.titlesize": 9.0,
-    "axes.labelsize": 9.0,
-    "legend.fontsize": 8.0,
-    "xtick.labelsize": 8.0,
-    "ytick.labelsize": 8.0,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.linewidth": 0.7,
-    "xtick.major.width": 0.7,
-    "ytick.major.width": 0.7,
-    "mathtext.fontset": "dejavusans",
-}
 _PANEL = (2.35, 2.1)  # inches
 LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
-
-P = ParamSpec("P")
-
-
-def styled(draw: Callable[P, Figure]) -> Callable[P, Figure]:
-    """Draws in the style of this module, and leaves the caller's alone."""
-
-    @wraps(draw)
-    def styled(*args: P.args, **kwargs: P.kwargs) -> Figure:
-        try:
-            from matplotlib import rc_context
-        except ImportError as error:
-            raise ImportError(
-                "figures need matplotlib. Install it with `pip install 'covsde[plot]'`."
-            ) from error
-        with rc_context(_STYLE):
-            return draw(*args, **kwargs)
-
-    return styled
 
 
 def make_panels(count: int, *, sharey: bool, size=_PANEL) -> tuple[Figure, list[Axes]]:
@@ -167,7 +132,7 @@ def _mark(axis: Axes, sample, edges, style, name: str, with_errors: bool) -> Non
 
 def _markers(count: int) -> list[tuple[str, str, str]]:
     """Colour, marker and its filling for each of the networks, the widest last."""
-    colours, shapes = ["#0072b2", "#009e73", _NETWORK], ["^", "s", "o"]
+    colours, shapes = ["#0072b2", "#009e73", NETWORK], ["^", "s", "o"]
     if count > len(colours):
         from matplotlib import colormaps
         from matplotlib.colors import to_hex
