@@ -18,6 +18,7 @@ from jax import lax
 from jax.extend.random import threefry_2x32
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._polynomials import polynomial
 from .matrices import materialise
 
 Normals = Literal["box-muller", "inverse"]
@@ -79,20 +80,13 @@ def _box_muller(high: Array, low: Array, dtype) -> tuple[Array, Array]:
     radius = jnp.sqrt(-2 * jnp.log(uniform))
     quarter, within = low >> 30, low & (2**30 - 1)
     x = (within.astype(dtype) + 0.5) * 2.0**-29 - 1
-    sine, cosine = x * _polynomial(_SINE, x * x), _polynomial(_COSINE, x * x)
+    sine, cosine = x * polynomial(_SINE, x * x), polynomial(_COSINE, x * x)
     odd = quarter % 2 == 1
     radius = jnp.where(quarter < 2, radius, -radius)
     return (
         radius * jnp.where(odd, -sine, cosine),
         radius * jnp.where(odd, cosine, sine),
     )
-
-
-def _polynomial(coefficients: list[float], x: Array) -> Array:
-    total = jnp.full_like(x, coefficients[-1])
-    for coefficient in reversed(coefficients[:-1]):
-        total = total * x + coefficient
-    return total
 
 
 def _inverse(high: Array, low: Array, dtype) -> Array:

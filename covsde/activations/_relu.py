@@ -9,6 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
 
 from .._checks import count, parameter
+from .._polynomials import polynomial
 from ..equations import CORRELATION, Equation, Symbol
 from ..flows import ssp_10_4, where_leaving_span
 from ..matrices import (
@@ -58,11 +59,8 @@ def nu(u: Float[Array, "..."]) -> Float[Array, "..."]:
     `(2s)^{3/2} R(s) + π max(−ρ, 0)`, where R is analytic on `[0, 1]`.
     """
     s = jnp.maximum(jnp.minimum(u, 2 - u), 0.0)
-    series = jnp.zeros_like(s)
-    for coefficient in reversed(_SERIES):
-        series = series * s + coefficient
     t = 2 * s
-    return t * jnp.sqrt(t) * series + math.pi * jnp.maximum(u - 1, 0.0)
+    return t * jnp.sqrt(t) * polynomial(_SERIES, s) + math.pi * jnp.maximum(u - 1, 0.0)
 
 
 @nu.defjvp

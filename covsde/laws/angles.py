@@ -11,6 +11,7 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Scalar
 
 from .._checks import check_key, count, is_concrete, parameter, real_array
+from .._polynomials import polynomial
 from ..activations import nu
 
 # n times the corrections of layer_mean and layer_variance on θ ∈ [0, 1]: Chebyshev
@@ -292,15 +293,8 @@ def _corrections(theta: Array) -> tuple[Array, Array]:
     small = theta < _SERIES_END
     below = jnp.minimum(theta, _SERIES_END)
     above = _closed_forms(jnp.maximum(theta, _SERIES_END))
-    mean, variance = (_horner(c, below) for c in (_MEAN_SERIES, _VARIANCE_SERIES))
+    mean, variance = (polynomial(c, below) for c in (_MEAN_SERIES, _VARIANCE_SERIES))
     return jnp.where(small, mean, above[0]), jnp.where(small, variance, above[1])
-
-
-def _horner(coefficients: tuple[float, ...], x: Array) -> Array:
-    total = jnp.zeros_like(x)
-    for coefficient in reversed(coefficients):
-        total = total * x + coefficient
-    return total
 
 
 def _closed_forms(theta: Array) -> tuple[Array, Array]:
