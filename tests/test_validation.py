@@ -1,5 +1,6 @@
 """The validation finds what is wrong, passes what is right, and says what it left out."""
 
+import dataclasses
 import math
 
 import jax
@@ -278,6 +279,26 @@ def test_the_table_says_what_it_shows(report):
     assert "O(1/n)" in table and "5 % level" in table
     assert max(map(len, table.splitlines())) <= 100
     assert str(report[0]) == table
+
+
+@pytest.mark.parametrize(
+    ("narrow", "wide", "expected"),
+    [
+        (0.5, 0.5, ["noise"]),
+        (1.5, 0.5, ["to noise"]),
+        (0.5, 1.5, ["unclear"]),
+        (4.0, 3.0, []),
+    ],
+)
+def test_words_for_the_decay_are_explained_where_they_occur(report, narrow, wide, expected):
+    rows = tuple(
+        dataclasses.replace(row, ks=(narrow if row.width == 8 else wide) * row.ks_level)
+        for row in report[0].rows
+    )
+    table = dataclasses.replace(report[0], rows=rows).table()
+    words = ("noise", "to noise", "unclear")
+    assert [word for word in words if f'"{word}": KS is' in table] == expected
+    assert all(f"  {word}\n" in table for word in expected)
 
 
 def test_the_bias_of_a_lopsided_relu_is_stated():

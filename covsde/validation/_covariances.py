@@ -8,32 +8,19 @@ from .._problem import check_problem
 from ..oracles._sample import layer_numbers
 from ..solve import check_solver, default_solver, default_step, solve
 from ._rows import at_start
-from ._sides import Sides, note_rounding
+from ._sides import Asked, Sides, note_rounding
 
 
-def covariances(
-    limit,
-    v0,
-    t1,
-    *,
-    widths: tuple[int, ...],
-    key,
-    num_paths,
-    num_networks: int,
-    method,
-    dt0,
-    solver,
-    saveat,
-    stop_above,
-) -> Sides:
+def covariances(asked: Asked) -> Sides:
     """Solves by `solve`, samples by `oracles.sample`."""
+    limit, widths, stop_above = asked.limit, asked.widths, asked.stop_above
     problem = check_problem(
         limit,
-        v0,
-        t1,
-        key=key,
-        num_paths=num_paths,
-        saveat=saveat,
+        asked.v0,
+        asked.t1,
+        key=asked.key,
+        num_paths=asked.num_paths,
+        saveat=asked.saveat,
         stop_above=stop_above,
     )
     if problem.v0.ndim != 2:
@@ -41,16 +28,17 @@ def covariances(
             f"`v0` must be one covariance (m, m) here; got shape {problem.v0.shape}. To "
             "compare random starts, call `solve` and `oracles.sample` yourself."
         )
-    if method not in ("gram", "weights"):
+    if asked.method not in ("gram", "weights"):
         raise ValueError(
-            f'`method` must be "gram" or "weights"; got {found(method)}. "gram" is fast '
-            'and has the same law as "weights".'
+            f'`method` must be "gram" or "weights"; got {found(asked.method)}. "gram" is '
+            'fast and has the same law as "weights".'
         )
     times = np.union1d(problem.save_times, problem.t1)
     per_time = {n: oracles.finite_network(limit, n).layers_per_time for n in widths}
     for layers in per_time.values():
         layer_numbers(times, problem.t1, layers)
-    solver = default_solver(limit) if solver is None else check_solver(solver)
+    solver = default_solver(limit) if asked.solver is None else check_solver(asked.solver)
+    dt0 = asked.dt0
     if dt0 is None and stop_above is not None:
         step = default_step(solver, limit, problem.v0.shape[-1])
         dt0 = min(step, 1 / per_time[widths[-1]])
@@ -75,8 +63,8 @@ def covariances(
             problem.t1,
             width=width,
             key=key,
-            num_networks=num_networks,
-            method=method,
+            num_networks=asked.num_networks,
+            method=asked.method,
             saveat=times,  # pyright: ignore[reportArgumentType]
             stop_above=stop_above,
             progress=progress,

@@ -1,15 +1,33 @@
 """Both sides of a comparison: how a limit is solved, and how its networks are sampled."""
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import diffrax
 import numpy as np
-from jaxtyping import PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._results import AbstractSolution
 from ._rows import Observable
 
 Progress = Callable[[int, int], None]
+
+
+class Asked(NamedTuple):
+    """What `validate` was asked for; each kind of limit checks what it needs of it."""
+
+    limit: Any  # an `AbstractLimit` or an `UnshapedMLP`
+    v0: Float[Array, "m m"]
+    t1: float
+    widths: tuple[int, ...]
+    key: PRNGKeyArray
+    num_paths: int
+    num_networks: int
+    method: str
+    dt0: float | None
+    solver: diffrax.AbstractSolver | None
+    saveat: Float[Array, " k"] | None
+    stop_above: float | None
 
 
 class Sides(NamedTuple):

@@ -19,6 +19,13 @@ from ._statistics import decay_exponent
 # Kinds with at most this many observables are shown in full.
 _FEW = 3
 
+# Words in the column of the decay, where it has no power of n.
+_NO_POWER = {
+    "noise": "KS is above its level at no width",
+    "to noise": "KS is above its level at the narrower widths alone",
+    "unclear": "KS is above its level, but too little or too irregularly for a power",
+}
+
 
 class Compared(Protocol):
     """What a table is made of: the results of one comparison."""
@@ -54,7 +61,9 @@ def render(report: Compared, full: bool) -> str:
         shortened = shortened or not few
         body.append(None)
     table = _align(head, body[:-1])
-    footer = _footer(report, max(88, len(table[2])), shortened)
+    said = {row[-1] for row in body if row}
+    words = [word for word in _NO_POWER if word in said]
+    footer = _footer(report, max(88, len(table[2])), shortened, words)
     return "\n".join([*_title(report), "", *table, "", *footer])
 
 
@@ -155,7 +164,9 @@ def _title(report: Compared) -> list[str]:
     ]
 
 
-def _footer(report: Compared, width: int, shortened: bool) -> list[str]:
+def _footer(
+    report: Compared, width: int, shortened: bool, words: Sequence[str]
+) -> list[str]:
     last = report.networks[-1].width
     rows = [row for row in report.rows if row.width == last]
     above = sum(row.above for row in rows)
@@ -166,14 +177,17 @@ def _footer(report: Compared, width: int, shortened: bool) -> list[str]:
         f"If the limit is right, KS has {expected_bias(report.limit.limit)}.",
         f"W1 is the Wasserstein-1 distance at n = {last}.",
     ]
+    if len(report.networks) > 1:
+        lines[2] += " decay: the power of n that fits KS where it stands out of the noise."
+    if words:
+        meanings = "; ".join(f'"{word}": {_NO_POWER[word]}' for word in words)
+        lines.append(f"decay {meanings}.")
     if shortened:
         lines.append(
             "Shown: the first log V; the most, least and most negatively correlated "
             f"pair; and of each kind the one with the largest KS at n = {last}. The saved "
             "table has all."
         )
-    if len(report.networks) > 1:
-        lines[2] += " decay: the power of n that fits KS where it stands out of the noise."
     lines += [f"Note: {note}" for note in report.notes]
     return [part for line in lines for part in wrap(line, width, subsequent_indent="  ")]
 

@@ -12,47 +12,36 @@ from ..observables import correlation
 from ..oracles._sample import layer_numbers
 from ..oracles.unshaped import check_width, sample_unshaped
 from ._rows import NEARNESS, Observable
-from ._sides import Sides, note_rounding
+from ._sides import Asked, Sides, note_rounding
 
 
-def unshaped(
-    limit,
-    v0,
-    t1,
-    *,
-    widths: tuple[int, ...],
-    key,
-    num_paths,
-    num_networks: int,
-    method,
-    dt0,
-    solver,
-    saveat,
-    stop_above,
-) -> Sides:
+def unshaped(asked: Asked) -> Sides:
     """Solves by `limit.solve`, samples by `sample_unshaped`."""
-    for name, value, accepted, reason in (
-        ("solver", solver, None, "it has a scheme of its own, and `dt0` sets the step"),
-        ("stop_above", stop_above, None, "norms are no part of u"),
-        ("method", method, "gram", "which has the same law as every other"),
+    for name, accepted, reason in (
+        ("solver", None, "it has a scheme of its own, and `dt0` sets the step"),
+        ("stop_above", None, "norms are no part of u"),
+        ("method", "gram", "which has the same law as every other"),
     ):
+        value = getattr(asked, name)
         if value is not accepted and value != accepted:
             raise ValueError(
                 f"`{name}` must be {accepted!r} for an `UnshapedMLP`; got {found(value)}. "
                 f"Leave it out: {reason}."
             )
-    num_paths = count("num_paths", num_paths, "Pass how many paths to simulate, e.g. 1000.")
-    key = check_key(key)
-    v0 = check_covariance(v0)
+    limit, widths, num_networks = asked.limit, asked.widths, asked.num_networks
+    way_out = "Pass how many paths to simulate, e.g. 1000."
+    num_paths = count("num_paths", asked.num_paths, way_out)
+    key = check_key(asked.key)
+    v0 = check_covariance(asked.v0)
     rho0 = check_pair(limit, v0)
-    t1 = check_time("t1", t1)
-    times = np.union1d(check_save_times(saveat, t1, v0.dtype), t1)
+    t1 = check_time("t1", asked.t1)
+    times = np.union1d(check_save_times(asked.saveat, t1, v0.dtype), t1)
     for n in widths:
         layer_numbers(times, t1, check_width(n))
-    step = None if dt0 is None else check_time("dt0", dt0)
+    dt0 = None if asked.dt0 is None else check_time("dt0", asked.dt0)
 
     def solved(key):
-        return limit.solve(t1, key=key, num_paths=num_paths, dt0=step, saveat=times)
+        return limit.solve(t1, key=key, num_paths=num_paths, dt0=dt0, saveat=times)
 
     def sampled(width, key, progress):
         networks = sample_unshaped(

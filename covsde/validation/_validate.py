@@ -14,6 +14,7 @@ from ..limits import AbstractLimit, UnshapedMLP
 from ._covariances import covariances
 from ._report import Report
 from ._rows import compare
+from ._sides import Asked
 from ._unshaped import unshaped
 
 
@@ -72,8 +73,7 @@ def validate(
             f"`progress` must be a function of (what, done, total); got {found(progress)}. "
             "None reports nothing."
         )
-    both = unshaped if isinstance(limit, UnshapedMLP) else covariances
-    sides = both(
+    asked = Asked(
         limit,
         v0,
         t1,
@@ -87,6 +87,7 @@ def validate(
         saveat=saveat,
         stop_above=stop_above,
     )
+    sides = unshaped(asked) if isinstance(limit, UnshapedMLP) else covariances(asked)
 
     tell = progress or (lambda what, done, total: None)
     tell("limit", 0, num_paths)
