@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import diffrax
 import jax
-import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._checks import count, found, is_concrete, is_real
+from .._checks import found, is_concrete, is_real
 from .._names import full_name
 from .._problem import check_problem
 from ..limits import AbstractLimit
@@ -20,6 +18,7 @@ from ._extrapolated import Extrapolated, combination
 from ._order import Errors
 from ._paths import sampled
 from ._quadrature import integrated
+from ._steps import check_steps
 
 
 @dataclass(frozen=True)
@@ -117,7 +116,7 @@ def study(
         saveat=None,
         stop_above=None,
     )
-    numbers = _check_steps(steps)
+    numbers = check_steps(steps)
     if not isinstance(solvers, Sequence) or not solvers:
         raise TypeError(
             f"`solvers` must be a list of solvers; got {found(solvers)}. For example "
@@ -150,17 +149,3 @@ def study(
     title = f"{kind} errors of {full_name(limit)} at t = {problem.t1:g}"
     paths = None if quadrature else problem.num_paths
     return Study(title, reference, problem.t1, paths, confidence, tuple(errors))
-
-
-def _check_steps(steps) -> tuple[int, ...]:
-    way_out = "For example (2, 4, 8, 16)."
-    if isinstance(steps, str) or not isinstance(steps, Sequence | np.ndarray):
-        raise TypeError(f"`steps` must be integers; got {found(steps)}. {way_out}")
-    numbers = tuple(count("steps", n, way_out) for n in steps)
-    pairs = itertools.pairwise(numbers)
-    if len(numbers) < 2 or any(b <= a or b % a for a, b in pairs):
-        raise ValueError(
-            "`steps` must be two numbers or more, each a multiple of the one before; got "
-            f"{numbers}. {way_out}"
-        )
-    return numbers
