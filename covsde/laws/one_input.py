@@ -16,6 +16,7 @@ from jax.scipy.special import gammainc
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 from scipy.special import gammaincinv, ndtr
 
+from .._affine import Affine
 from .._checks import check_key, count, number, parameter
 from .._normals import standard_normals
 from ._base import AbstractLaw
@@ -97,14 +98,15 @@ class OneInput(eqx.Module):
         *,
         key: PRNGKeyArray,
         num_paths: int,
-        steps: int = 256,
+        steps: int = 128,
     ) -> NormPaths:
         """Paths to the time T and the times when they explode, by a formula in B.
 
             V_t = V_0 e^{−(κ+1)t + √2 B_t} / (1 − κ V_0 ∫₀ᵗ e^{−(κ+1)s + √2 B_s} ds),
 
-        which explodes as the integral reaches `1/κV_0`. B is exact at the steps; the
-        trapezoid stands for the integral, and makes the law one of weak order 2.
+        which explodes as the integral reaches `1/κV_0`. B is exact at the steps; over one
+        the integral has its mean given B at its ends and the mean of B, which makes the
+        law one of weak order 3.
 
         **Arguments:**
 
@@ -116,7 +118,7 @@ class OneInput(eqx.Module):
         """
         v0, t1 = _start(v0), _time(t1)
         num_paths = count("num_paths", num_paths, "Pass how many paths to simulate.")
-        steps = count("steps", steps, "256 are the default.")
+        steps = count("steps", steps, "128 are the default.")
         return _paths(self.kappa, v0, t1, steps, check_key(key), num_paths)
 
     def law(self, v0: float, t1: float, *, nodes: int = 192) -> "NormLaw":
@@ -317,22 +319,23 @@ def _time(t1) -> float:
 
 @eqx.filter_jit
 def _paths(kappa, v0, t1, steps: int, key, num_paths: int) -> NormPaths:
+    """By `1/V`, which is affine and reaches 0 as V explodes."""
     paths = jnp.arange(num_paths, dtype=jnp.uint32)
     h, dtype = t1 / steps, kappa.dtype
+    affine = Affine(-kappa, kappa + 2, jnp.asarray(2**0.5, dtype))
 
     def step(now, i):
-        log_growth, left, exploded_at = now  # `left` is 1 − κ V₀ ∫
-        normals = standard_normals(jax.random.fold_in(key, i), 1, paths, dtype)[0]
-        grown = log_growth - (kappa + 1) * h + jnp.sqrt(2 * h) * normals
-        lost = kappa * v0 * h * (jnp.exp(log_growth) + jnp.exp(grown)) / 2
-        explodes = (lost >= left) & jnp.isinf(exploded_at)
-        share = jnp.where(explodes, left / lost, 0.0)
+        inverse, exploded_at = now
+        normals = standard_normals(jax.random.fold_in(key, i), 2, paths, dtype)
+        moved, growth = affine.step(inverse, h, normals)
+        explodes = (moved <= 0) & jnp.isinf(exploded_at)
+        # but for its growth 1/V falls along a path, here by a straight line
+        share = jnp.where(explodes, inverse / (inverse - moved / growth), 0.0)
         exploded_at = jnp.where(explodes, (i + share) * h, exploded_at)
-        return (grown, left - lost, exploded_at), None
+        return (moved, exploded_at), None
 
-    start = (jnp.zeros(num_paths, dtype), jnp.ones(num_paths, dtype))
-    now = (*start, jnp.full(num_paths, jnp.inf, dtype))
-    (log_growth, left, exploded_at), _ = lax.scan(step, now, jnp.arange(steps))
+    start = jnp.full(num_paths, 1 / v0, dtype), jnp.full(num_paths, jnp.inf, dtype)
+    (inverse, exploded_at), _ = lax.scan(step, start, jnp.arange(steps))
     alive = jnp.isinf(exploded_at)
-    v = v0 * jnp.exp(log_growth) / jnp.where(alive, left, 1.0)
-    return NormPaths(jnp.where(alive, v, jnp.inf), exploded_at)
+    v = jnp.where(alive, 1 / jnp.where(alive, inverse, 1.0), jnp.inf)
+    return NormPaths(v, exploded_at)

@@ -10,6 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
+from .._affine import Affine
 from .._checks import check_key, check_slopes, count, parameter
 from .._normals import standard_normals
 from .._results import AbstractSolution
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     import xarray
 
 # the longest step if none is given
-STEP = 1 / 64
+STEP = 1 / 16
 
 
 class UnshapedMLP(eqx.Module):
@@ -126,10 +127,10 @@ class UnshapedMLP(eqx.Module):
         dt0: float | None = None,
         saveat: Float[ArrayLike, " k"] | None = None,
     ) -> "UnshapedSolution":
-        """Paths of `u`, positive for every step and of weak order 2.
+        """Paths of `u`, positive for every step and of weak order 3, with an exact mean.
 
-        A step is `u ← E u + (K/4) h (E + 1)`, `E = exp(χh/2 − √χ ΔB)`: exact but for the
-        integral of `E`, for which the trapezoid stands.
+        `u_t = E_t (u_0 + (K/2) ∫₀ᵗ ds/E_s)`, `E_t = exp(χt/2 − √χ B_t)`, is exact but for
+        the integral, which in each step has its mean given B at its ends and the mean of B.
 
         **Arguments:**
 
@@ -137,7 +138,7 @@ class UnshapedMLP(eqx.Module):
         - `key`: a JAX random key. Path i depends on it and on i alone.
         - `num_paths`: number of independent paths.
         - `u0`: start, not negative; 0 is that of any two different inputs.
-        - `dt0`: longest step, 1/64 if None; between saved times steps are equal.
+        - `dt0`: longest step, 1/16 if None; between saved times steps are equal.
         - `saveat`: increasing times in `[0, t1]`; None saves `t1` only.
 
         **Returns:** a [`covsde.UnshapedSolution`][].
@@ -214,16 +215,15 @@ class UnshapedSolution(AbstractSolution):
 
 @eqx.filter_jit
 def _paths(limit: UnshapedMLP, times, steps: int, u0, key, num_paths: int) -> Array:
-    chi, k = limit.spread, limit.attraction
+    chi = limit.spread
+    affine = Affine(limit.attraction / 2, chi, -jnp.sqrt(chi))
     paths = jnp.arange(num_paths, dtype=jnp.uint32)
     gaps = jnp.diff(times, prepend=0.0) / steps
 
     def step(i, now):
         u, h, cell = now
         at = jax.random.fold_in(key, cell * steps + i)
-        increment = standard_normals(at, 1, paths, u.dtype)[0] * jnp.sqrt(h)
-        growth = jnp.exp(chi * h / 2 - jnp.sqrt(chi) * increment)
-        return growth * u + k / 4 * h * (growth + 1), h, cell
+        return affine.step(u, h, standard_normals(at, 2, paths, u.dtype))[0], h, cell
 
     def to_next(u, gap):
         u = lax.fori_loop(0, steps, step, (u, *gap))[0]
