@@ -26,9 +26,6 @@ from ..solve import (
 from ..solvers import MagnusStrang
 from ._steps import check_steps
 
-# Brownian increments in a step of the finest grid, which Lévy areas are made of
-_CELLS = 4
-
 
 def nested(
     limit: AbstractLimit,
@@ -106,11 +103,11 @@ def nested(
 @eqx.filter_jit
 def _nested(limit, solver, v0, t1, level, key, num_paths, numbers, regular):
     limit = in_dtype(limit, v0.dtype)
-    grid = jnp.linspace(0.0, t1, _CELLS * numbers[-1] + 1, dtype=v0.dtype)
+    grid = jnp.linspace(0.0, t1, numbers[-1] + 1, dtype=v0.dtype)
     path = brownian(limit, v0, grid, cells_per_step(solver), key=key, num_paths=num_paths)
     runs = []
     for number in numbers:
-        steps = grid[:: _CELLS * numbers[-1] // number]
+        steps = grid[:: numbers[-1] // number]
         runs.append(
             (steps, *integrate(limit, solver, v0, path, steps, steps, level, regular))
         )
