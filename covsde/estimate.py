@@ -32,10 +32,11 @@ from .solve import (
 )
 
 # Paths that are simulated together, and those that measure the variances.
-_CHUNK = 2**12
-_PILOT = 2**13
-# Share of the squared tolerance left to the bias.
-_BIAS_SHARE = 0.1
+_CHUNK = _PILOT = 2**10
+# How often variances are measured anew on the paths themselves, and paths are added.
+_ROUNDS = 3
+# Shares of the squared tolerance: left to the bias, and in reserve.
+_BIAS_SHARE, _RESERVE = 0.1, 0.2
 _LONGEST, _MOST_LEVELS = 8, 12
 
 
@@ -116,7 +117,8 @@ def estimate(
     by the same Brownian motion. A correction is the mean over a path and its antithetic,
     which has the two halves of every long step exchanged. How many levels, at which step
     the first one stands (a single one is plain Monte Carlo), and how many paths each takes
-    follow from variances measured by a pilot run, whose paths are not used again. On the
+    follow from variances measured by a pilot run, whose paths are not used again, and then
+    on the paths themselves. On the
     first level the Brownian motion at `t1` and its squares, whose means are known for
     every limit, are control variates. A last correction is extrapolated to steps of length
     0 by the solver's weak order, and its size bounds the bias.
@@ -231,7 +233,7 @@ class _Sampler:
         return y, np.concatenate(controls)
 
     def estimate(self, tol: float, confidence: float) -> Estimate:
-        spread = tol**2 * (1 - 2 * _BIAS_SHARE)  # as much again in reserve
+        spread = tol**2 * (1 - _BIAS_SHARE - _RESERVE)
         pilots = {(0, True): self.pilot(0, True)}
         last = 1
         while True:
@@ -255,21 +257,12 @@ class _Sampler:
         weights = [1.0] * len(chosen)
         if len(chosen) > 1:  # the rest of the telescoping sum is a geometric series
             weights[-1] += 1 / (2**self.order - 1)
-        deviations = [
-            abs(w) * pilots[one].variance ** 0.5
-            for w, one in zip(weights, chosen, strict=True)
-        ]
-        works = [self.work(*one) for one in chosen]
-        total = sum(s * c**0.5 for s, c in zip(deviations, works, strict=True))
-        levels, value, variance = [], 0.0, 0.0
-        for one, weight, s, c in zip(chosen, weights, deviations, works, strict=True):
-            paths = max(_CHUNK // 4, math.ceil(total * s / c**0.5 / spread))
-            y, controls = self.sample(*one, pilots[one].paths, paths)
-            y = y - _controlled(controls) @ pilots[one].slopes
-            term = Level(self.steps(one[0]), float(y.mean()), float(y.var(ddof=1)), paths)
-            levels.append(term)
-            value += weight * term.mean
-            variance += weight**2 * term.variance / paths
+        levels = self._levels(pilots, chosen, np.array(weights), spread)
+        value = sum(w * term.mean for w, term in zip(weights, levels, strict=True))
+        variance = sum(
+            w**2 * term.variance / term.paths
+            for w, term in zip(weights, levels, strict=True)
+        )
         error, bias = variance**0.5, self._bias(pilots, last)
         half = float(norm.ppf(0.5 + confidence / 2)) * math.hypot(error, bias)
         return Estimate(
@@ -283,6 +276,28 @@ class _Sampler:
             cost=self.cost,
             name=f"{full_name(self.limit)} at t = {self.problem.t1:g}",
         )
+
+    def _levels(self, pilots, chosen, weights: np.ndarray, spread: float) -> list[Level]:
+        """The terms by as many paths each as leave this variance at the least work."""
+        works = np.array([self.work(*one) for one in chosen])
+        variances = np.array([pilots[one].variance for one in chosen])
+        samples = [np.zeros(0)] * len(chosen)
+        for _ in range(_ROUNDS):
+            deviations = np.abs(weights) * variances**0.5
+            shares = deviations @ works**0.5 * deviations / works**0.5
+            wanted = np.maximum(_CHUNK // 4, np.ceil(shares / spread).astype(int))
+            for i, one in enumerate(chosen):
+                done, pilot = len(samples[i]), pilots[one]
+                if wanted[i] > done:
+                    first, more = pilot.paths + done, int(wanted[i] - done)
+                    y, controls = self.sample(*one, first, more)
+                    y = y - _controlled(controls) @ pilot.slopes
+                    samples[i] = np.append(samples[i], y)
+            variances = np.array([y.var(ddof=1) for y in samples])
+        return [
+            Level(self.steps(one[0]), float(y.mean()), float(y.var(ddof=1)), len(y))
+            for one, y in zip(chosen, samples, strict=True)
+        ]
 
     def pilot(self, level: int, alone: bool, paths: int = _PILOT) -> _Pilot:
         y, controls = self.sample(level, alone, 0, paths)
