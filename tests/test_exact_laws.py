@@ -175,3 +175,20 @@ def test_eight_digits_under_a_shaped_relu():
         if pvalue < LEVEL / len(pairs):
             rejected[a, b] = pvalue
     assert not rejected
+
+
+@pytest.mark.parametrize("solver", [covsde.GeodesicStrang(), covsde.PalindromicStrang()])
+def test_one_input_without_drift_takes_one_exact_step(solver):
+    """`V_T = V_0 e^{√(2Γ) B_T − Γ T}` on every path, by default in a single step."""
+    limit, v0, t1 = covsde.ShapedResNet(ShapedReLU(0.0, -1.0), 0.8), 1.3, 1.5
+    assert covsde.default_step(solver, limit, 1) > t1
+    key = jax.random.key(3)
+    solution = covsde.solve(
+        limit, jnp.array([[v0]]), t1, key=key, num_paths=50, solver=solver
+    )
+    cells = getattr(solver, "cells_per_step", 1)
+    path = covsde.BrownianGrid(jnp.linspace(0.0, t1, cells + 1), 1, key=key, num_paths=50)
+    motion = path.evaluate(0.0, t1).to_dense()[:, 0, 0]
+    gain = limit.diffusion.gain
+    exact = v0 * jnp.exp(jnp.sqrt(2 * gain) * motion - gain * t1)
+    np.testing.assert_allclose(solution.vs[:, 0, 0, 0], exact, rtol=1e-13)

@@ -30,6 +30,7 @@ T = 0.5
 LINEAR = ShapedMLP(Identity())
 RELU = ShapedResNet(ShapedReLU(0.5, -1.5), 0.7)
 SMOOTH = ShapedFeedForward(ShapedSmooth(jnp.tanh, 0.8), 0.8)
+CURVED = ShapedMLP(ShapedSmooth(jnp.tanh, 0.8, center=0.3))
 
 
 def within_four_errors(samples, expected):
@@ -446,9 +447,10 @@ def test_spectrum_of_sixty_four_inputs():
     [
         (LINEAR, [LogNorm(1), LogDet(), Correlation(0, 2), Entry(0, 1), Entry(1, 1)]),
         (RELU, [LogNorm(1), Correlation(0, 2), Entry(1, 1)]),
-        (SMOOTH, [LogNorm(1), Entry(1, 1)]),
+        (SMOOTH, [LogNorm(1), Entry(1, 1), Correlation(0, 2)]),
+        (CURVED, [LogNorm(1), Entry(1, 1)]),
     ],
-    ids=["linear", "relu", "smooth"],
+    ids=["linear", "relu", "odd", "curved"],
 )
 def test_observables_have_the_laws_that_are_known(limit, observables):
     paths = covsde.solve(limit, jnp.asarray(V0), T, key=KEY, num_paths=10_000, dt0=1 / 32)
@@ -470,7 +472,7 @@ def test_more_of_the_shaping_is_linear():
     ("limit", "observable", "message"),
     [
         (RELU, LogDet(), r"LogDet\(\).*ShapedResNet.*Correlation\(a, b\) are known"),
-        (SMOOTH, Correlation(0, 1), r"LogNorm\(a\) and Entry\(a, a\) are known"),
+        (CURVED, Correlation(0, 1), r"LogNorm\(a\) and Entry\(a, a\) are known"),
         (ShapedMLP(ShapedSmooth(jax.nn.silu, 1.0)), LogNorm(0), "nor that of any other"),
         (ShapedAttention(0.5, 1.0), LogNorm(0), "nor that of any other"),
     ],

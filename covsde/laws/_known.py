@@ -6,7 +6,7 @@ from jaxtyping import ArrayLike, Float
 
 from .._checks import found, is_concrete
 from .._names import full_name
-from ..activations import Identity, ShapedReLU
+from ..activations import Identity, ShapedReLU, ShapedSmooth
 from ..diffusions import CongruenceDiffusion
 from ..drifts import ActivationDrift
 from ..limits import AbstractLimit
@@ -31,7 +31,7 @@ def of(
     | | linear | shaped ReLU | smooth, κ < 0 |
     |---|---|---|---|
     | `LogNorm(a)`, `Entry(a, a)` | Gaussian, log-normal | the same | `NormLaw` |
-    | `Correlation(a, b)` | `PairLaw` | `PairLaw` | |
+    | `Correlation(a, b)` | `PairLaw` | `PairLaw` | `PairLaw` if `φ'' = 0` at the centre |
     | `LogDet()` | Gaussian | | |
     | `Entry(a, b)` | `EntryMoments` | | |
 
@@ -67,6 +67,10 @@ def of(
     strength = None  # of the drift of ρ, where ρ has a law of its own
     if isinstance(activation, Identity | ShapedReLU):
         strength = _number(getattr(activation, "strength", 0.0) * drift.gain)
+    elif isinstance(activation, ShapedSmooth) and kappa <= 0:
+        curvature, _ = activation.coefficients
+        strength = 0.0 if _number(curvature) == 0 else None
+    linear = kappa == 0 and strength == 0
     match observable:
         case LogNorm(a=a) if kappa == 0:
             return log_norm_law(v0[a, a], t1, gain)
@@ -78,9 +82,9 @@ def of(
             return NormLaw(kappa, v0[a, a], gain * t1)
         case Correlation(a=a, b=b) if strength is not None:
             return PairLaw(correlation(v0)[a, b], t1, strength, gain)
-        case Entry(a=a, b=b) if strength == 0:
+        case Entry(a=a, b=b) if linear:
             return EntryMoments(v0, a, b, t1, gain)
-        case LogDet() if strength == 0:
+        case LogDet() if linear:
             return log_det_law(v0, t1, gain)
     known = "LogNorm(a) and Entry(a, a)" if kappa <= 0 else ""
     if strength is not None:
