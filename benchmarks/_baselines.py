@@ -92,6 +92,53 @@ def _drift_of_a_user(limit) -> Callable:
     return relu
 
 
+def first_unshaped(limit, t1: float, steps: int, num_paths: int) -> Callable:
+    """Euler–Maruyama on the paper's equation of `q`, from its first step on; returns u.
+
+    It is singular at 0, so it starts at `q_{0+} = (2/K)²` after one step.
+    """
+    k, h = limit.attraction, t1 / steps
+
+    def one_path(key):
+        path = diffrax.VirtualBrownianTree(h, t1, h / 2, (), key)
+
+        def drift(t, q, args):
+            return (2 * q - k * jnp.abs(q) ** 1.5) / t + 2 * q
+
+        terms = diffrax.MultiTerm(
+            diffrax.ODETerm(drift),
+            diffrax.ControlTerm(lambda t, q, args: 2 * 2**0.5 * q, path),
+        )
+        solved = diffrax.diffeqsolve(
+            terms, diffrax.Euler(), h, t1, h, (2 / k) ** 2, max_steps=steps
+        ).ys
+        return t1 / jnp.sqrt(jnp.maximum(solved[0], 0.0))
+
+    batch = jax.jit(jax.vmap(one_path))
+    return lambda key: batch(jax.random.split(key, num_paths))
+
+
+def stock_unshaped(limit, t1: float, steps: int, num_paths: int, solver) -> Callable:
+    """An Itô solver of Diffrax on the linear equation of `u`, by `vmap`."""
+
+    def one_path(key):
+        path = diffrax.UnsafeBrownianPath((), key)
+        solved = diffrax.diffeqsolve(
+            limit.terms(path),
+            solver,
+            0.0,
+            t1,
+            t1 / steps,
+            jnp.zeros(()),
+            max_steps=steps,
+            adjoint=diffrax.DirectAdjoint(),
+        ).ys
+        return solved[0]
+
+    batch = jax.jit(jax.vmap(one_path))
+    return lambda key: batch(jax.random.split(key, num_paths))
+
+
 class FactorDrift(diffrax.AbstractTerm):
     """`L Φ(L⁻¹ b L⁻ᵀ) − ½ Γ L diag(1, …, m)`, of the factor's Stratonovich equation."""
 

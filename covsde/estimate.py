@@ -290,7 +290,8 @@ class _Sampler:
                 done, pilot = len(samples[i]), pilots[one]
                 if wanted[i] > done:
                     first, more = pilot.paths + done, int(wanted[i] - done)
-                    y, controls = self.sample(*one, first, more)
+                    level, alone = one
+                    y, controls = self.sample(level, alone, first, more)
                     y = y - _controlled(controls) @ pilot.slopes
                     samples[i] = np.append(samples[i], y)
             variances = np.array([y.var(ddof=1) for y in samples])

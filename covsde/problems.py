@@ -20,7 +20,7 @@ from jaxtyping import Array, Float
 from ._checks import count
 from .activations import Identity, ShapedReLU, ShapedSmooth
 from .laws import NormLaw, OneInput, PairLaw, TwoTokens
-from .limits import AbstractLimit, ShapedAttention, ShapedMLP
+from .limits import AbstractLimit, ShapedAttention, ShapedMLP, UnshapedMLP
 from .observables import correlation
 
 
@@ -45,6 +45,23 @@ class Problem:
     def m(self) -> int:
         """Number of inputs."""
         return self.v0.shape[-1]
+
+
+@dataclass(frozen=True)
+class UnshapedProblem:
+    """`E f(u_T)` of the unshaped limit, whose state is the number `u = 1/(n √(1−ρ))`.
+
+    - `name`, `limit`: what it is. `u0`, `t1`: the start, and T.
+    - `observable`: f, a JAX function of `u`, `(num_paths,)`.
+    - `exact`: `E f(u_T)`, in closed form.
+    """
+
+    name: str
+    limit: UnshapedMLP
+    u0: float
+    t1: float
+    observable: Callable[[Float[Array, " num_paths"]], Float[Array, " num_paths"]]
+    exact: float
 
 
 def relu_pair() -> Problem:
@@ -110,6 +127,13 @@ def attention() -> Problem:
     exact = TwoTokens(limit).surviving(_below_one, 1.4, 0.5)
     v0 = _equal_correlations(2, _RHO0)
     return Problem("attention", limit, v0, 0.5, _of_distance, float(exact))
+
+
+def unshaped() -> UnshapedProblem:
+    """Two inputs of an unshaped ReLU network, from u = 0 to T = 0.5: `u²` over its mean."""
+    limit, t1 = UnshapedMLP(), 0.5
+    mean = limit.second_moment(t1)
+    return UnshapedProblem("unshaped", limit, 0.0, t1, lambda u: u**2 / mean, 1.0)
 
 
 _RHO0 = 0.3

@@ -44,6 +44,14 @@ def test_attention_is_that_of_two_tokens():
     np.testing.assert_allclose(problem.observable(problem.v0[None]), 1 / 2.4)
 
 
+def test_unshaped():
+    problem = problems.unshaped()
+    solution = problem.limit.solve(problem.t1, key=jax.random.key(3), num_paths=40_000)
+    f = np.asarray(problem.observable(solution.us[:, -1]))
+    assert abs(f.mean() - problem.exact) < 4 * f.std() / np.sqrt(len(f))
+    assert problem.u0 == 0.0 and problem.name == "unshaped"
+
+
 def test_a_single_input_has_no_correlation():
     with pytest.raises(ValueError, match="`m`"):
         problems.relu(1)

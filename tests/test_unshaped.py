@@ -1,5 +1,6 @@
 """The unshaped ReLU network: its moments, its paths, and finite networks."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -182,3 +183,25 @@ def test_networks_approach_it():
     expected = np.log(400) / 400 / (np.log(100) / 100) * bias[0]
     assert bias[0] > 15 * errors[0]
     assert abs(bias[1] - expected) < 4 * errors[1] + 0.1 * bias[0]
+
+
+def test_terms_are_those_of_the_equation():
+    """Milstein's scheme on them approaches the solution by the same Brownian motion."""
+    steps, u0 = 512, 0.2
+    ts = jnp.linspace(0.0, 0.5, steps + 1)
+
+    @jax.vmap
+    def both(key):
+        path = diffrax.VirtualBrownianTree(0.0, 0.5, 1e-4, (), key)
+        solved = diffrax.diffeqsolve(
+            RELU.terms(path), diffrax.ItoMilstein(), 0.0, 0.5, 0.5 / steps, u0
+        )
+        motion = jax.vmap(lambda t: path.evaluate(0.0, t))(ts[1:])
+        log_growth = jnp.append(0.0, ts[1:] - 2**0.5 * motion)
+        integral = jnp.trapezoid(jnp.exp(-log_growth), ts)
+        exact = jnp.exp(log_growth[-1]) * (u0 + RELU.attraction / 2 * integral)
+        return solved.ys[0], exact
+
+    found, exact = both(jax.random.split(jax.random.key(5), 400))
+    error = np.abs(found / exact - 1)
+    assert np.median(error) < 4e-3 and error.max() < 0.05

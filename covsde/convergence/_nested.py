@@ -73,12 +73,11 @@ def nested(
     check_drift(limit, problem.v0)
     check_step(problem.t1 / numbers[0], solver, limit, problem.v0.shape[-1])
     regular = check_singular(problem.v0, limit, solver)
-    t1 = jnp.asarray(problem.t1, problem.v0.dtype)
     runs = _nested(
         limit,
         solver,
         problem.v0,
-        t1,
+        jnp.asarray(problem.t1, problem.v0.dtype),
         problem.stop_level,
         problem.key,
         problem.num_paths,

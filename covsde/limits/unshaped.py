@@ -3,6 +3,7 @@
 import math
 from typing import TYPE_CHECKING
 
+import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -89,6 +90,23 @@ class UnshapedMLP(eqx.Module):
         )
         paper = SHAPED_AND_UNSHAPED.at("Theorem 3.3")
         return (Equation("UnshapedMLP", terms, letters, (paper,), state="u"),)
+
+    def terms(self, path: diffrax.AbstractBrownianPath) -> diffrax.MultiTerm:
+        """Itô terms for Diffrax's solvers, of one number u and a path of shape `()`.
+
+        One noise commutes, so `diffrax.ItoMilstein` is one of them; `solve` is more exact.
+        Paths are many by `jax.vmap`.
+        """
+
+        def drift(t, u, args):
+            return self.attraction / 2 + self.spread * u
+
+        def diffusion(t, u, args):
+            return -jnp.sqrt(self.spread) * u
+
+        return diffrax.MultiTerm(
+            diffrax.ODETerm(drift), diffrax.ControlTerm(diffusion, path)
+        )
 
     def start(self, rho: float | Scalar, width: int) -> Scalar:
         """`u_0 = 1/(n √(1−ρ_0))` of a network of width `n`; its limit is 0."""
