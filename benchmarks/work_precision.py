@@ -3,8 +3,8 @@
 `python -m benchmarks.work_precision` runs every program on the problems of
 `covsde.problems` with several numbers of steps. It measures weak errors from the exact
 mean, and CPU time per path, and prints how long each program takes per path to an error of
-1e-3 (1e-5 too for two inputs, 1e-2 for the unshaped limit): the number of paths that go with
-it is the same for all. With `--out` it writes JSON and a figure for each problem.
+1e-3 (1e-5 too for two inputs, 1e-2 for the unshaped limit): the number of paths that go
+with it is the same for all. With `--out` it writes JSON and a figure for each problem.
 
 Another solver is an entry of `programs`, another problem one of `PROBLEMS`.
 """
