@@ -112,6 +112,11 @@ def ours(solver) -> Callable:
     """`covsde.solve` with a solver of covsde, or `diffrax.Euler()`."""
 
     def values(problem: Problem, steps: int, num_paths: int):
+        @jax.jit
+        def running(vs, stopped_at):
+            f = problem.observable(vs[:, -1])
+            return jax.numpy.where(jax.numpy.isinf(stopped_at), f, 0.0)
+
         def run(key):
             solved = covsde.solve(
                 problem.limit,
@@ -122,8 +127,7 @@ def ours(solver) -> Callable:
                 dt0=problem.t1 / steps,
                 solver=solver,
             )
-            f = problem.observable(solved.vs[:, -1])
-            return jax.numpy.where(jax.numpy.isinf(solved.stopped_at), f, 0.0)
+            return running(solved.vs, solved.stopped_at)
 
         return run
 
@@ -143,7 +147,8 @@ def first(root: str, brownian: str) -> Callable:
             root=root,
             brownian=brownian,
         )
-        return lambda key: problem.observable(run(key))
+        f = jax.jit(problem.observable)
+        return lambda key: f(run(key))
 
     return values
 
@@ -155,7 +160,8 @@ def stock(solver) -> Callable:
         run = stock_on_factor(
             problem.limit, problem.v0, problem.t1, steps, num_paths, solver
         )
-        return lambda key: problem.observable(run(key))
+        f = jax.jit(problem.observable)
+        return lambda key: f(run(key))
 
     return values
 
@@ -165,7 +171,8 @@ def unshaped(make: Callable) -> Callable:
 
     def values(problem: UnshapedProblem, steps: int, num_paths: int):
         run = make(problem.limit, problem.t1, steps, num_paths)
-        return lambda key: problem.observable(run(key))
+        f = jax.jit(problem.observable)
+        return lambda key: f(run(key))
 
     return values
 
