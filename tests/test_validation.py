@@ -155,7 +155,7 @@ def test_networks_approach_the_unshaped_limit():
     assert calls[0] == ("limit", 0, 4_000) and calls[-1] == ("n = 256", 1_000, 1_000)
     table = made.table()
     assert "UnshapedMLP(slope_plus=1, slope_minus=0)" in table and "O(log n/n)" in table
-    assert "steps of at most 0.01562" in table and "inputs count" not in table
+    assert "steps of at most 0.0625" in table and "inputs count" not in table
     # 1/(n √(1−ρ₀)) at ρ₀ = 0.3/√1.2
     assert "networks at 1/(n √(1−ρ₀)): 0.0183 (n = 64)" in " ".join(table.split())
 
