@@ -359,6 +359,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("problems", nargs="*", metavar="PROBLEM", help=", ".join(PROBLEMS))
     parser.add_argument("--scale", type=float, default=1.0, help="of the numbers of paths")
+    parser.add_argument("--programs", nargs="*", help="those to run; all if left out")
     parser.add_argument("--out", type=Path, help="folder for JSON and figures")
     arguments = parser.parse_args()
     machine = f"{platform.machine()}, {jax.devices()[0].device_kind}, float64"
@@ -368,12 +369,16 @@ def main() -> None:
         problem = PROBLEMS[name]()
         results = {}
         for title, program in programs(problem).items():
+            if arguments.programs and title not in arguments.programs:
+                continue
             results[title] = run(problem, program, arguments.scale)
         # of the unshaped limit the tails are heavy
         tolerances = (1e-2,) if name == "unshaped" else (1e-3,)
         if name == "relu-pair":
             tolerances = (1e-3, 1e-5)
             for solver in (covsde.PalindromicStrang(), covsde.GeodesicStrang()):
+                if type(solver).__name__ not in results:
+                    continue
                 name_of, steps = type(solver).__name__, (2, 4, 8, 16, 32)
                 errors = by_quadrature(problem, solver, steps)
                 results[name_of] = results[name_of].with_errors(steps, errors)
