@@ -20,6 +20,7 @@ from covsde.matrices import (
     multiply,
     whiten,
 )
+from covsde.problems import UnshapedProblem
 
 
 def first_program(
@@ -71,6 +72,10 @@ def first_program(
         ).ys
         return unpack(solved[0])
 
+    return _on_all_paths(one_path, num_paths)
+
+
+def _on_all_paths(one_path: Callable, num_paths: int) -> Callable:
     batch = jax.jit(jax.vmap(one_path))
     return lambda key: batch(jax.random.split(key, num_paths))
 
@@ -92,12 +97,12 @@ def _drift_of_a_user(limit) -> Callable:
     return relu
 
 
-def first_unshaped(limit, t1: float, steps: int, num_paths: int) -> Callable:
+def first_unshaped(problem: UnshapedProblem, steps: int, num_paths: int) -> Callable:
     """Euler–Maruyama on the paper's equation of `q`, from its first step on; returns u.
 
     It is singular at 0, so it starts at `q_{0+} = (2/K)²` after one step.
     """
-    k, h = limit.attraction, t1 / steps
+    k, t1, h = problem.limit.attraction, problem.t1, problem.t1 / steps
 
     def one_path(key):
         path = diffrax.VirtualBrownianTree(h, t1, h / 2, (), key)
@@ -114,29 +119,29 @@ def first_unshaped(limit, t1: float, steps: int, num_paths: int) -> Callable:
         ).ys
         return t1 / jnp.sqrt(jnp.maximum(solved[0], 0.0))
 
-    batch = jax.jit(jax.vmap(one_path))
-    return lambda key: batch(jax.random.split(key, num_paths))
+    return _on_all_paths(one_path, num_paths)
 
 
-def stock_unshaped(limit, t1: float, steps: int, num_paths: int, solver) -> Callable:
+def stock_unshaped(
+    problem: UnshapedProblem, steps: int, num_paths: int, solver
+) -> Callable:
     """An Itô solver of Diffrax on the linear equation of `u`, by `vmap`."""
 
     def one_path(key):
         path = diffrax.UnsafeBrownianPath((), key)
         solved = diffrax.diffeqsolve(
-            limit.terms(path),
+            problem.limit.terms(path),
             solver,
             0.0,
-            t1,
-            t1 / steps,
-            jnp.zeros(()),
+            problem.t1,
+            problem.t1 / steps,
+            jnp.asarray(problem.u0),
             max_steps=steps,
             adjoint=diffrax.DirectAdjoint(),
         ).ys
         return solved[0]
 
-    batch = jax.jit(jax.vmap(one_path))
-    return lambda key: batch(jax.random.split(key, num_paths))
+    return _on_all_paths(one_path, num_paths)
 
 
 class FactorDrift(diffrax.AbstractTerm):

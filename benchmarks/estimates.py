@@ -67,8 +67,8 @@ def main() -> None:
     print(f"{arguments.runs} runs each")
     print(f"{'':26}{'tol':>8}{'RMSE/tol':>10}{'covered':>9}{'steps':>11}{'CPU-s':>8}")
     for name, (v0, t1, observable, exact) in PROBLEMS.items():
-        answer, costs = exact(t1), []
-        for tol in (*TOLERANCES, SMALLEST):
+        answer, costs, every = exact(t1), [], (*TOLERANCES, SMALLEST)
+        for tol in every:
             begin, runs = time.process_time(), []
             count = arguments.runs if tol > SMALLEST else max(2, arguments.runs // 10)
             for number in range(count):
@@ -84,7 +84,6 @@ def main() -> None:
                 f"{seconds:8.2f}",
                 flush=True,
             )
-        every = (*TOLERANCES, SMALLEST)
         for first in (0, 2):
             slope = stats.linregress(np.log(every[first:]), np.log(costs[first:])).slope
             print(f"{name:26} from {every[first]:.0e} on cost grows like tol^{slope:.2f}")

@@ -134,6 +134,12 @@ def ours(solver) -> Callable:
     return values
 
 
+def observed(problem: Problem | UnshapedProblem, run: Callable) -> Callable:
+    """f of what a program returns, compiled."""
+    f = jax.jit(problem.observable)
+    return lambda key: f(run(key))
+
+
 def first(root: str, brownian: str) -> Callable:
     """What a user of Diffrax writes first."""
 
@@ -147,8 +153,7 @@ def first(root: str, brownian: str) -> Callable:
             root=root,
             brownian=brownian,
         )
-        f = jax.jit(problem.observable)
-        return lambda key: f(run(key))
+        return observed(problem, run)
 
     return values
 
@@ -160,8 +165,7 @@ def stock(solver) -> Callable:
         run = stock_on_factor(
             problem.limit, problem.v0, problem.t1, steps, num_paths, solver
         )
-        f = jax.jit(problem.observable)
-        return lambda key: f(run(key))
+        return observed(problem, run)
 
     return values
 
@@ -170,18 +174,17 @@ def unshaped(make: Callable) -> Callable:
     """A program for the number `u` of the unshaped limit."""
 
     def values(problem: UnshapedProblem, steps: int, num_paths: int):
-        run = make(problem.limit, problem.t1, steps, num_paths)
-        f = jax.jit(problem.observable)
-        return lambda key: f(run(key))
+        return observed(problem, make(problem, steps, num_paths))
 
     return values
 
 
-def our_unshaped(limit, t1: float, steps: int, num_paths: int) -> Callable:
+def our_unshaped(problem: UnshapedProblem, steps: int, num_paths: int) -> Callable:
     """`UnshapedMLP.solve`."""
+    options = dict(u0=problem.u0, num_paths=num_paths, dt0=problem.t1 / steps)
 
     def run(key):
-        return limit.solve(t1, key=key, num_paths=num_paths, dt0=t1 / steps).us[:, -1]
+        return problem.limit.solve(problem.t1, key=key, **options).us[:, -1]
 
     return run
 
