@@ -118,10 +118,10 @@ def estimate(
     which has the two halves of every long step exchanged. How many levels, at which step
     the first one stands (a single one is plain Monte Carlo), and how many paths each takes
     follow from variances measured by a pilot run, whose paths are not used again, and then
-    on the paths themselves. On the
-    first level the Brownian motion at `t1` and its squares, whose means are known for
-    every limit, are control variates. A last correction is extrapolated to steps of length
-    0 by the solver's weak order, and its size bounds the bias.
+    on the paths themselves. On the first level the Brownian motion at `t1` and its squares,
+    whose means are known for every limit, are control variates. A last correction is
+    extrapolated to steps of length 0 by the solver's weak order, and its size bounds the
+    bias.
 
     **Arguments:**
 
@@ -277,7 +277,13 @@ class _Sampler:
             name=f"{full_name(self.limit)} at t = {self.problem.t1:g}",
         )
 
-    def _levels(self, pilots, chosen, weights: np.ndarray, spread: float) -> list[Level]:
+    def _levels(
+        self,
+        pilots: dict[tuple[int, bool], _Pilot],
+        chosen: list[tuple[int, bool]],
+        weights: np.ndarray,
+        spread: float,
+    ) -> list[Level]:
         """The terms by as many paths each as leave this variance at the least work."""
         works = np.array([self.work(*one) for one in chosen])
         variances = np.array([pilots[one].variance for one in chosen])
@@ -290,14 +296,13 @@ class _Sampler:
                 done, pilot = len(samples[i]), pilots[one]
                 if wanted[i] > done:
                     first, more = pilot.paths + done, int(wanted[i] - done)
-                    level, alone = one
-                    y, controls = self.sample(level, alone, first, more)
+                    y, controls = self.sample(*one, first, more)
                     y = y - _controlled(controls) @ pilot.slopes
                     samples[i] = np.append(samples[i], y)
             variances = np.array([y.var(ddof=1) for y in samples])
         return [
-            Level(self.steps(one[0]), float(y.mean()), float(y.var(ddof=1)), len(y))
-            for one, y in zip(chosen, samples, strict=True)
+            Level(self.steps(level), float(y.mean()), float(variance), len(y))
+            for (level, _), y, variance in zip(chosen, samples, variances, strict=True)
         ]
 
     def pilot(self, level: int, alone: bool, paths: int = _PILOT) -> _Pilot:
