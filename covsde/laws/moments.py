@@ -71,6 +71,10 @@ def linear_network_moment(
     return _moment(v0, pairs, jnp.asarray(growth), vectors)
 
 
+class MomentsOnly(NotImplementedError, LookupError):
+    """No distribution is known of a number, as `laws.of` has it; its moments are."""
+
+
 class EntryMoments(AbstractLaw):
     """Mean and variance of `V^{ab}_T`, of a linear network. Its distribution is not known.
 
@@ -94,11 +98,11 @@ class EntryMoments(AbstractLaw):
 
     def cdf(self, x):
         """Not known."""
-        raise NotImplementedError(_MOMENTS_ONLY)
+        raise MomentsOnly(_MOMENTS_ONLY)
 
     def quantile(self, p):
         """Not known."""
-        raise NotImplementedError(_MOMENTS_ONLY)
+        raise MomentsOnly(_MOMENTS_ONLY)
 
 
 _MOMENTS_ONLY = (
