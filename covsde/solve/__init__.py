@@ -1,0 +1,26 @@
+"""One call from a limit to its solution, and the parts that it is made of."""
+
+from ._checks import check_drift, check_singular, check_solver, check_step
+from ._defaults import default_solver, default_step, max_step
+from ._integrate import brownian, cells_per_step, integrate
+from ._plan import Run, plan, simulate
+from ._solve import solve
+from ._steps import step_times
+
+__all__ = [
+    "Run",
+    "brownian",
+    "cells_per_step",
+    "check_drift",
+    "check_singular",
+    "check_solver",
+    "check_step",
+    "default_solver",
+    "default_step",
+    "integrate",
+    "max_step",
+    "plan",
+    "simulate",
+    "solve",
+    "step_times",
+]
