@@ -3,7 +3,7 @@
 from ._checks import check_drift, check_singular, check_solver, check_step
 from ._defaults import default_solver, default_step, max_step
 from ._integrate import brownian, cells_per_step, integrate
-from ._plan import Run, plan, simulate
+from ._plan import Run, paths_at_a_time, plan, simulate
 from ._solve import solve
 from ._steps import step_times
 
@@ -19,6 +19,7 @@ __all__ = [
     "default_step",
     "integrate",
     "max_step",
+    "paths_at_a_time",
     "plan",
     "simulate",
     "solve",

@@ -81,12 +81,17 @@ def check_drift(limit: AbstractLimit, v0: Array) -> None:
         )
 
 
+@jax.jit  # operation by operation it takes as long as a hundred thousand paths
+def _any_singular(v0: Array) -> Array:
+    return jnp.any(factorise(v0).is_singular())
+
+
 def check_singular(v0: Array, limit: AbstractLimit, solver) -> bool:
     """Whether `v0` is known to be regular; refuses a singular one that no flow accepts."""
     if not is_concrete(v0):
         return False
     with jax.ensure_compile_time_eval():
-        singular = bool(jnp.any(factorise(v0).is_singular()))
+        singular = bool(_any_singular(v0))
     if not singular:
         return True
     drift_accepts = limit.drift.accepts_singular

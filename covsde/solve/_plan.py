@@ -111,6 +111,11 @@ def plan(
     return run, dt0
 
 
+def paths_at_a_time(m: int) -> int:
+    """As many paths as stay in the processor's cache."""
+    return max(_LEAST_AT_A_TIME, _ENTRIES_AT_A_TIME // num_entries(m))
+
+
 def simulate(
     run: Run, num_paths: int, first_path: Int[Array, ""] | int = 0
 ) -> tuple[Float[Array, "num_paths k m m"], Float[Array, " num_paths"], Array | None]:
@@ -121,8 +126,7 @@ def simulate(
     """
     v0, m = run.v0, run.v0.shape[-1]
     limit = in_dtype(run.limit, v0.dtype)
-    # as many paths at a time as stay in the processor's cache
-    count = -(-num_paths // max(_LEAST_AT_A_TIME, _ENTRIES_AT_A_TIME // num_entries(m)))
+    count = -(-num_paths // paths_at_a_time(m))
     size = -(-num_paths // count)
 
     def part(which):
