@@ -13,12 +13,14 @@ from . import (
     oracles,
     problems,
     solvers,
+    statistics,
 )
 from .activations import AbstractActivation, Identity, ShapedReLU, ShapedSmooth
 from .brownian import BrownianGrid
 from .describe import describe
 from .diffusions import AbstractDiffusion, CongruenceDiffusion
 from .drifts import AbstractDrift, ActivationDrift
+from .ensemble import Ensemble, ensemble, merge
 from .estimate import Estimate, estimate
 from .inputs import gram
 from .limits import (
@@ -63,6 +65,7 @@ __all__ = [
     "BranchCovariance",
     "BrownianGrid",
     "CongruenceDiffusion",
+    "Ensemble",
     "Estimate",
     "FactorEuler",
     "GeodesicStrang",
@@ -91,14 +94,17 @@ __all__ = [
     "default_solver",
     "default_step",
     "describe",
+    "ensemble",
     "estimate",
     "gram",
     "laws",
     "matrices",
+    "merge",
     "observables",
     "oracles",
     "problems",
     "solve",
     "solvers",
+    "statistics",
     "validate",
 ]

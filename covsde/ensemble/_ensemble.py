@@ -1,0 +1,174 @@
+"""One call from a limit to statistics of any number of its paths."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from .._checks import is_concrete
+from .._normals import Normals
+from ..limits import AbstractLimit
+from ..solve import Run, paths_at_a_time, plan, simulate
+from ..statistics import AbstractStatistic
+from ._accumulate import accumulate
+from ._checkpoint import Checkpoint
+from ._checks import (
+    check_chunk_size,
+    check_devices,
+    check_folder,
+    check_num_paths,
+    check_samples,
+    check_save,
+    check_seconds,
+    check_shard,
+    make_survey,
+)
+from ._chunks import Range, default_chunk_size, share
+from ._fingerprint import recipe
+from ._processes import merge_processes
+from ._program import mesh_of
+from ._result import Ensemble, Samples
+from ._writer import writer
+
+Observable = Callable[[Float[Array, "num_paths m m"]], Float[Array, " num_paths"]]
+
+
+def ensemble(
+    limit: AbstractLimit,
+    v0: Float[ArrayLike, "m m"] | Float[ArrayLike, "num_paths m m"],
+    t1: float,
+    *,
+    key: PRNGKeyArray,
+    num_paths: int,
+    observables: Observable | Mapping[str, Observable],
+    statistics: Sequence[AbstractStatistic] | None = None,
+    saveat: Float[ArrayLike, " k"] | None = None,
+    dt0: float | None = None,
+    solver: diffrax.AbstractSolver | None = None,
+    stop_above: float | None = None,
+    normals: Normals = "box-muller",
+    samples: int = 0,
+    save: str | Path | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_every: float = 30.0,
+    shard: tuple[int, int] | None = None,
+    chunk_size: int | None = None,
+    devices: int | Sequence[Any] | None = None,
+    progress: bool | Callable[[int, int], None] = False,
+) -> Ensemble:
+    """Statistics of observables of any number of paths, in memory that does not grow.
+
+    Paths are simulated chunk by chunk, and each chunk is reduced to statistics where it
+    was simulated. Path i is that of [`covsde.solve`][] with the same key, whatever the
+    chunks and devices: counts, quantiles, histograms and extremes do not depend on these,
+    and moments do so by rounding alone.
+
+    **Arguments:**
+
+    - `limit`, `v0`, `t1`, `key`, `saveat`, `dt0`, `solver`, `stop_above`, `normals`: as for
+      [`covsde.solve`][].
+    - `num_paths`: at most 2^32.
+    - `observables`: JAX functions of covariances `(num_paths, m, m)` by name, or a single
+      one; e.g. `{"rho": covsde.observables.Correlation(0, 1)}`.
+    - `statistics`: of [`covsde.statistics`][]; None takes moments, extremes and quantiles.
+    - `samples`: keeps the covariances of so many of the first paths.
+    - `save`: a file, `.nc` or `.zarr`, for the observables of every path, written as they
+      come.
+    - `checkpoint`: a folder in which the run is kept while it goes on. An interrupted run
+      that is called again goes on from there, and ends with the same bits.
+    - `checkpoint_every`: seconds between two writings to it, 0 for each chunk.
+    - `shard`: `(i, N)` runs the i-th of N shares of the paths, from 0; [`covsde.merge`][]
+      joins them.
+    - `chunk_size`: paths of a chunk; None picks about a fifth of a second's.
+    - `devices`: how many, or which, of this process's; None takes all.
+    - `progress`: shows how far it is; a function is called with the paths done and all.
+
+    With several processes of `jax.distributed`, each runs its share, and all return the
+    whole.
+
+    **Returns:** an [`covsde.Ensemble`][].
+
+    **Raises:** as `solve` does, before anything is compiled; and `ValueError` for a
+    checkpoint of another run.
+    """
+    num_paths = check_num_paths(num_paths)
+    run, dt0 = plan(
+        limit,
+        v0,
+        t1,
+        key=key,
+        num_paths=num_paths,
+        dt0=dt0,
+        solver=solver,
+        saveat=saveat,
+        stop_above=stop_above,
+        normals=normals,
+    )
+    if not is_concrete(eqx.filter(run, eqx.is_array)):
+        raise TypeError(
+            "`limit`, `v0` and `key` must be known for `ensemble`, which runs chunk after "
+            "chunk; got values traced by JAX. Call it outside `jit`, `grad` and `vmap`."
+        )
+    survey = make_survey(observables, statistics, run)
+    samples = check_samples(samples, num_paths)
+    chunk_size = check_chunk_size(chunk_size)
+    mesh = mesh_of(check_devices(devices))
+    i, of = check_shard(shard, num_paths)
+    folder, save = check_folder(checkpoint), check_save(save)
+    checkpoint_every = check_seconds(checkpoint_every)
+
+    asked, processes = share(num_paths, i, of), jax.process_count()
+    part = i * processes + jax.process_index(), of * processes
+    paths = share(num_paths, *part)
+    block = paths_at_a_time(run.v0.shape[-1])
+    if chunk_size is None:
+        size = run.num_saved * run.v0.shape[-1] ** 2 * run.v0.dtype.itemsize
+        chunk_size = default_chunk_size(paths.size, size, block)
+    made = recipe(run, survey, num_paths, dt0, whole=of == 1 and folder is None)
+
+    tally = accumulate(
+        run,
+        survey,
+        paths,
+        made,
+        chunk_size=chunk_size,
+        block=min(block, chunk_size),
+        mesh=mesh,
+        checkpoint=None
+        if folder is None
+        else Checkpoint(folder, *part, made | {"chunk_size": str(chunk_size)}),
+        checkpoint_every=checkpoint_every,
+        writer=None if save is None else writer(save, paths, chunk_size),
+        progress=progress,
+    )
+    return Ensemble(
+        ts=np.asarray(run.ts),
+        names=survey.names,
+        statistics=survey.statistics,
+        tally=merge_processes(survey, tally),
+        paths=(asked.first, asked.last),
+        samples=_samples(run, Range(asked.first, min(asked.last, samples))),
+        recipe=made,
+    )
+
+
+_simulate = eqx.filter_jit(simulate)
+
+
+def _samples(run: Run, paths: Range) -> Samples | None:
+    """These paths, whole."""
+    if paths.size <= 0:
+        return None
+    if run.v0.ndim == 3:
+        own = run.v0[paths.first : paths.last]
+        run = eqx.tree_at(lambda run: run.v0, run, own)
+    vs, stopped_at, _ = _simulate(run, paths.size, jnp.uint32(paths.first))
+    return Samples(np.asarray(vs[:, : run.num_saved]), np.asarray(stopped_at))

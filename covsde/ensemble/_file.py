@@ -1,0 +1,82 @@
+"""An ensemble as a netCDF file: results to look at, and states to merge."""
+
+import dataclasses
+import json
+from pathlib import Path
+
+from .. import statistics
+from .._results import load_xarray
+from ..statistics import AbstractStatistic
+from ._result import Ensemble, Samples
+from ._survey import pack, unpack
+
+_GROUP = "states"
+
+
+def write(ensemble: Ensemble, path: Path) -> Path:
+    """Results in the file's root, states in a group."""
+    about = {
+        "statistics": [_told(one) for one in ensemble.statistics],
+        "names": ensemble.names,
+        "paths": ensemble.paths,
+        "recipe": ensemble.recipe,
+    }
+    states = {
+        name: (tuple(f"{name}.{i}" for i in range(x.ndim)), x)
+        for name, x in pack(ensemble.tally).items()
+    }
+    path.parent.mkdir(parents=True, exist_ok=True)
+    small = {name: {"zlib": True, "complevel": 1} for name in states}  # most counts are 0
+    xarray = load_xarray()
+    ensemble.to_xarray().to_netcdf(path, engine="h5netcdf")
+    xarray.Dataset(states, attrs={"about": json.dumps(about)}).to_netcdf(
+        path, mode="a", group=_GROUP, engine="h5netcdf", encoding=small
+    )
+    return path
+
+
+def read(path: Path) -> Ensemble:
+    """What `write` wrote."""
+    message = f"`path` must be a file of `Ensemble.save`; got {str(path)!r}{{}}."
+    if not path.is_file():
+        raise ValueError(message.format(", which is no file"))
+    xarray = load_xarray()
+    try:
+        with xarray.open_dataset(path, group=_GROUP, engine="h5netcdf") as file:
+            arrays = {str(name): x.values for name, x in file.items()}
+            about = json.loads(file.attrs["about"])
+        with xarray.open_dataset(path, engine="h5netcdf") as file:
+            ts = file["time"].values
+            has_samples = "v" in file
+            samples = (
+                Samples(file["v"].values, file["stopped_at"].values)
+                if has_samples
+                else None
+            )
+    except (OSError, KeyError, ValueError) as error:
+        raise ValueError(message.format(" of another kind")) from error
+    return Ensemble(
+        ts=ts,
+        names=tuple(about["names"]),
+        statistics=tuple(_made(one) for one in about["statistics"]),
+        tally=unpack(arrays),
+        paths=(about["paths"][0], about["paths"][1]),
+        samples=samples,
+        recipe=about["recipe"],
+    )
+
+
+def _told(statistic: AbstractStatistic) -> dict:
+    """A statistic of `covsde.statistics` by its name and its configuration."""
+    name = type(statistic).__name__
+    if getattr(statistics, name, None) is not type(statistic):
+        raise ValueError(
+            f"`statistics` must be of `covsde.statistics` to be saved; got {name}. Keep "
+            "the ensemble in memory, or save `to_xarray()`."
+        )
+    fields = [f.name for f in dataclasses.fields(statistic)]
+    return {"name": name, "fields": {f: getattr(statistic, f) for f in fields}}
+
+
+def _made(told: dict) -> AbstractStatistic:
+    return getattr(statistics, told["name"])(**told["fields"])
