@@ -27,8 +27,8 @@ class Checkpoint:
             return None
         way_out = "Pass another folder, or remove the file to begin anew."
         try:
-            with np.load(self.path, allow_pickle=False) as file:
-                arrays = dict(file)
+            with self.path.open("rb") as file, np.load(file, allow_pickle=False) as saved:
+                arrays = dict(saved)
             about = json.loads(bytes(arrays.pop("about")).decode())
         except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile) as error:
             raise ValueError(

@@ -55,9 +55,10 @@ def make_survey(observables, statistics, run: Run) -> Survey:
 
 
 def _named(observables) -> dict[str, Callable]:
-    accepted = "a function of covariances (num_paths, m, m), or a dict of such by name"
-    way_out = "For example `{'v01': lambda v: v[:, 0, 1]}`."
-    message = f"`observables` must be {accepted}; got {{}}. {way_out}"
+    message = (
+        "`observables` must be a function of covariances (num_paths, m, m), or a dict of "
+        "such by name; got {}. For example `dict(v01=lambda v: v[:, 0, 1])`."
+    )
     if callable(observables):
         return {full_name(observables).strip("<>"): observables}
     if not isinstance(observables, Mapping):

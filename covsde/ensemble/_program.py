@@ -74,8 +74,7 @@ def _launch(run, survey, firsts, counts, block, room, mesh):
 def _chunk(run: Run, survey: Survey, first, count, block: int, room: int):
     """Block after block, as many as `count` paths take; a block stays in cache."""
     p, k = len(survey.names), run.num_saved
-    tally = survey.start(k)
-    kept = None
+    tally, kept, zero = survey.start(k), None, jnp.int32(0)
     if room:
         dtype = run.v0.dtype
         kept = jnp.zeros((p, k, room), dtype), jnp.zeros(room, dtype)
@@ -86,14 +85,14 @@ def _chunk(run: Run, survey: Survey, first, count, block: int, room: int):
         values, stopped_at, running = observe(run, survey, first, begin, block)
         if kept is not None:
             kept = (
-                lax.dynamic_update_slice(kept[0], values, (0, 0, begin)),
+                lax.dynamic_update_slice(kept[0], values, (zero, zero, begin)),
                 lax.dynamic_update_slice(kept[1], stopped_at, (begin,)),
             )
         real = begin + jnp.arange(block, dtype=jnp.int32) < count
         return survey.update(tally, values, real, running), kept
 
     blocks = (count + (block - 1)) // block
-    return lax.fori_loop(jnp.int32(0), blocks, add, (tally, kept))
+    return lax.fori_loop(zero, blocks, add, (tally, kept))
 
 
 def observe(run: Run, survey: Survey, first: Array, begin, block: int):
