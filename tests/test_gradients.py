@@ -1,4 +1,6 @@
-"""Reverse-mode gradients of statistics of V_T, against central differences."""
+"""Gradients of statistics of V_T, in both modes, and the memory that they take."""
+
+import sys
 
 import diffrax
 import jax
@@ -113,6 +115,59 @@ def test_gradient_at_duplicate_inputs_is_finite():
 
     difference = central_difference(lambda c: statistic(c)[0], 0.4)
     agree(statistic(0.4)[1], difference, "duplicates, c₊")
+
+
+def of_all_saved(c_plus, num_paths, saveat):
+    solution = covsde.solve(
+        covsde.ShapedMLP(relu(c_plus)),
+        V0,
+        T,
+        key=KEY,
+        num_paths=num_paths,
+        dt0=T / STEPS,
+        saveat=saveat,
+    )
+    return mean_correlation(solution.vs)
+
+
+def test_modes_agree_whatever_is_kept(monkeypatch):
+    """Forward; and in reverse by blocks of steps, the last padded, and parts of paths."""
+    monkeypatch.setattr(sys.modules["covsde.solve._integrate"], "_STATES_KEPT", 3)
+    monkeypatch.setattr(sys.modules["covsde.solve._plan"], "_ENTRIES_KEPT", 0)
+
+    def statistic(c_plus):
+        return of_all_saved(c_plus, PATHS + 1, [0.0, T / 4, T])
+
+    value, forward = jax.jit(lambda c: jax.jvp(statistic, (c,), (1.0,)))(0.4)
+    again, reverse = jax.jit(jax.value_and_grad(statistic))(0.4)
+    np.testing.assert_allclose([value, forward], [again, reverse], rtol=1e-12)
+    monkeypatch.undo()
+    jax.clear_caches()
+    np.testing.assert_allclose(value, statistic(0.4), rtol=1e-12)
+    agree(forward, central_difference(jax.jit(statistic), 0.4), "forward mode, c₊")
+
+
+def test_memory_is_that_of_a_part(monkeypatch):
+    """The temporary memory of a compiled gradient, one input, parts of 1024 paths."""
+    plan = sys.modules["covsde.solve._plan"]
+    monkeypatch.setattr(plan, "_ENTRIES_AT_A_TIME", 2**10)
+    monkeypatch.setattr(plan, "_ENTRIES_KEPT", 0)
+    v0, steps, cell = jnp.ones((1, 1)), 64, 8  # bytes
+
+    def memory(num_paths):
+        def statistic(c):
+            limit, dt0 = covsde.ShapedMLP(smooth(c)), T / steps
+            solution = covsde.solve(limit, v0, T, key=KEY, num_paths=num_paths, dt0=dt0)
+            return jnp.mean(solution.vs)
+
+        compiled = jax.jit(jax.grad(statistic)).lower(0.9).compile()
+        return compiled.memory_analysis().temp_size_in_bytes
+
+    few, many = memory(2**10), memory(2**14)
+    print(f"{few / 2**20:.2f} and {many / 2**20:.2f} MB")
+    assert few > steps * cell * 2**10  # the states of a part
+    # results and their cotangents, not states, of the others
+    assert many < few + 8 * cell * 2**14
 
 
 def test_a_step_cannot_be_chosen_from_traced_parameters():

@@ -1,8 +1,10 @@
 """`V` at the times to save, along given Brownian paths on a given grid of steps."""
 
+from functools import partial
 from typing import cast
 
 import diffrax
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Scalar
@@ -16,9 +18,14 @@ from ..solvers import (
     Pending,
     ProjectedEuler,
     Stopped,
-    StoppedState,
 )
 from ..solvers.stopped import mean_variance
+
+# States of a part of the paths that are kept for its derivative in reverse mode.
+_STATES_KEPT = 256
+
+# Of what is recomputed within a loop nothing can be common with what was computed.
+_recomputed = partial(jax.checkpoint, prevent_cse=False)
 
 
 def cells_per_step(solver: diffrax.AbstractSolver) -> int:
@@ -65,21 +72,10 @@ def integrate(
         # else the level would be looked at between the flows
         start = solver.begin(cast(Lower, start))
     level = jnp.asarray(jnp.inf, v0.dtype) if level is None else level
+    stopped = Stopped(solver, level)
+    ys, last = _run(stopped, limit.terms(path), start, steps, save_times)
 
-    solved = diffrax.diffeqsolve(
-        limit.terms(path),
-        Stopped(solver, level),
-        t0=steps[0],
-        t1=steps[-1],
-        dt0=None,
-        y0=start,
-        # what is made of a state is made afterwards: Diffrax would do it in every step
-        saveat=diffrax.SaveAt(ts=save_times, solver_state=True),
-        stepsize_controller=diffrax.StepTo(steps),
-        max_steps=steps.size - 1,
-    )
-    last = cast(StoppedState, solved.solver_state)
-
+    @_recomputed
     def finished(now):
         t, y = now
         if not isinstance(y, Pending):
@@ -88,12 +84,63 @@ def integrate(
         finite = jnp.isfinite(mean_variance(done))
         return covariance(done.where(finite, y.factor)), finite
 
-    vs, finite = lax.map(finished, (save_times, solved.ys))
+    # what is made of a state is made afterwards, and not in every step
+    vs, finite = lax.map(finished, (save_times, ys))
     # a path may explode in the very last flow
     ended = jnp.minimum(last.stopped_at, steps[-1])
     stopped_at = jnp.where(finite[-1], last.stopped_at, ended)
     projections = last.inner if isinstance(solver, ProjectedEuler) else None
     return jnp.moveaxis(vs, 0, 1), stopped_at, projections
+
+
+def _run(
+    solver: Stopped,
+    terms: diffrax.AbstractTerm,
+    start: Lower | Symmetric,
+    steps: Float[Array, " steps+1"],
+    save_times: Float[Array, " k"],
+):
+    """The states at the times to save, and the solver's at the end.
+
+    Diffrax's solvers are stepped by hand, because its loops are differentiated in reverse
+    or in forward mode, and this one in both. Backwards a step is computed again from its
+    state, and the states of a block of steps from that before it.
+    """
+    count = -(-(steps.size - 1) // _STATES_KEPT)
+    size = -(-(steps.size - 1) // count)
+    padding = count * size - (steps.size - 1)
+
+    @_recomputed
+    def advance(state, t0, t1):
+        y, inner = state
+        y, _, _, inner, _ = solver.step(terms, t0, t1, y, None, inner, False)
+        return y, inner
+
+    def step(carry, now):
+        state, saved = carry
+        t0, t1, place = now
+        # where no step is padding, too: XLA on CPU runs a branch faster than a bare body
+        state = lax.cond(t1 > t0, advance, lambda same, *_: same, state, t0, t1)
+        # overwritten by each step until the time to save
+        saved = jax.tree.map(
+            lambda ys, y: lax.dynamic_update_index_in_dim(ys, y, place, 0), saved, state[0]
+        )
+        return (state, saved), None
+
+    def block(carry, now):
+        return lax.scan(step, carry, now)
+
+    ends = jnp.pad(steps[1:], (0, padding), mode="edge")
+    starts = jnp.append(steps[0], ends[:-1])
+    now = starts, ends, jnp.searchsorted(save_times, ends)
+    state = start, solver.init(terms, steps[0], steps[-1], start, None)
+    saved = jax.tree.map(lambda y: jnp.repeat(y[None], save_times.size, axis=0), start)
+    if count == 1:
+        ((_, inner), saved), _ = block((state, saved), now)
+    else:
+        blocks = jax.tree.map(lambda x: x.reshape(count, size), now)
+        ((_, inner), saved), _ = lax.scan(_recomputed(block), (state, saved), blocks)
+    return saved, inner
 
 
 def covariance(y: Lower | Symmetric) -> Array:

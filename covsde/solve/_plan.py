@@ -27,6 +27,9 @@ from ._steps import check_resolution, step_times
 
 # `benchmarks/crossover.py` measures how much an ensemble may hold to stay in the cache
 _ENTRIES_AT_A_TIME, _LEAST_AT_A_TIME = 2**14, 256
+# Entries of all states that are kept for a derivative in reverse mode, 128 MB in float64.
+# Of more paths and steps, each part is simulated once more, and only its states are kept.
+_ENTRIES_KEPT = 2**24
 
 
 class Run(eqx.Module):
@@ -145,6 +148,8 @@ def simulate(
             limit, run.solver, v0, path, run.steps, run.save_times, run.level, run.regular
         )
 
+    if num_paths * num_entries(m) * run.steps.size > _ENTRIES_KEPT:
+        part = jax.checkpoint(part, prevent_cse=False)
     firsts = jnp.asarray(first_path, jnp.uint32)
     firsts = firsts + size * jnp.arange(count, dtype=jnp.uint32)
     if v0.ndim == 3:  # the last part is filled up with the last start
