@@ -1,4 +1,4 @@
-"""The command line: `covsde validate`, `covsde solve` and `covsde describe`."""
+"""The command line: `covsde validate`, `solve`, `ensemble`, `merge` and `describe`."""
 
 import sys
 

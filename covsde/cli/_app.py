@@ -8,6 +8,9 @@ import typer
 from .. import __version__
 from ._describe import HELP as DESCRIBE
 from ._describe import describe
+from ._ensemble import HELP as ENSEMBLE
+from ._ensemble import MERGE_HELP as MERGE
+from ._ensemble import ensemble, merge
 from ._solve import HELP as SOLVE
 from ._solve import solve
 from ._validate import HELP as VALIDATE
@@ -32,6 +35,8 @@ HELP = "\n\n".join(
         "  Your own inputs, one a row, with another activation.",
         "[cyan]covsde solve --digits 4 --t1 1 --save-times 11 --out v.nc[/cyan]\n"
         "  Covariance paths of the limit alone, into a netCDF file.",
+        "[cyan]covsde ensemble --digits 4 --paths 10000000 --checkpoint run[/cyan]\n"
+        "  Statistics of ten million paths, which can be interrupted.",
         "[cyan]covsde validate --architecture transformer --gamma 0.4 --digits 3[/cyan]\n"
         "  Transformer blocks: attention and a feed-forward layer.",
         "[cyan]covsde validate --architecture unshaped --widths 100,200,400[/cyan]\n"
@@ -51,6 +56,8 @@ app = typer.Typer(
 )
 app.command(help=VALIDATE)(validate)
 app.command(help=SOLVE)(solve)
+app.command(help=ENSEMBLE)(ensemble)
+app.command(help=MERGE)(merge)
 app.command(help=DESCRIBE)(describe)
 
 

@@ -248,6 +248,16 @@ SeedOption = Annotated[
         rich_help_panel=_HOW,
     ),
 ]
+SaveTimesOption = Annotated[
+    int,
+    typer.Option(
+        "--save-times",
+        parser=whole,
+        metavar="N",
+        help="How many times to save, equally spaced from 0 to t1; 1 saves t1 only.",
+        rich_help_panel=_WHERE,
+    ),
+]
 Float32Option = Annotated[
     bool,
     typer.Option(
@@ -375,6 +385,13 @@ def check_simulation(
     at_least("--paths", paths, 2, "It is how many paths of the limit to simulate.")
     if not 0 <= seed < 2**63:
         raise refuse("--seed", f"must be an integer from 0 to 2^63 − 1; got {seed}. Try 0.")
+
+
+def check_save_times(save_times: int) -> None:
+    """Refuses to save no time."""
+    at_least(
+        "--save-times", save_times, 1, "It is how many times to save; 1 saves t1 only."
+    )
 
 
 def check_steps(step: float, t1: float, dt0: float | None) -> None:

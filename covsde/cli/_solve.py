@@ -23,7 +23,7 @@ from ..validation._rows import at_start
 from ..validation._unshaped import check_pair
 from . import _network as net
 from . import _options as opt
-from ._errors import at_least, in_words_of_the_command_line, refuse, writing
+from ._errors import in_words_of_the_command_line, refuse, writing
 from ._inputs import read_inputs
 from ._network import Architecture, Network
 from ._options import Activation, Shaping
@@ -67,16 +67,7 @@ def solve(
     stop_above: opt.StopAboveOption = None,
     seed: opt.SeedOption = 0,
     float32: opt.Float32Option = False,
-    save_times: Annotated[
-        int,
-        typer.Option(
-            "--save-times",
-            parser=opt.whole,
-            metavar="N",
-            help="How many times to save, equally spaced from 0 to t1; 1 saves t1 only.",
-            rich_help_panel=opt.PANEL_WHERE,
-        ),
-    ] = 1,
+    save_times: opt.SaveTimesOption = 1,
     out: Annotated[
         Path,
         typer.Option(
@@ -109,9 +100,7 @@ def solve(
         }
     )
     opt.check_simulation(t1, paths, dt0, stop_above, seed)
-    at_least(
-        "--save-times", save_times, 1, "It is how many times to save; 1 saves t1 only."
-    )
+    opt.check_save_times(save_times)
     if out.suffix != ".nc" or out.is_dir():
         raise refuse(
             "--out",
