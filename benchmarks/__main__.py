@@ -17,6 +17,7 @@ BENCHMARKS = {
     "estimates": "whether expectations keep the tolerance that was asked for",
     "work_precision": "CPU time to a weak error, against what users of Diffrax write",
     "speed": "CPU time per path and step against what a user would write first",
+    "ensemble": "memory and time of up to 1e7 paths, cost of statistics, two devices",
     "crossover": "packed against whole matrices, by the number of inputs",
 }
 

@@ -40,8 +40,10 @@ def make_survey(observables, statistics, run: Run) -> Survey:
     statistics = _statistics(statistics)
     m, dtype = run.v0.shape[-1], run.v0.dtype
     trial = jax.ShapeDtypeStruct((_TRIAL, m, m), dtype)
-    for name, f in named.items():
-        out = eqx.filter_eval_shape(f, trial)
+    tried = eqx.filter_eval_shape(
+        lambda named, v: {name: f(v) for name, f in named.items()}, named, trial
+    )
+    for name, out in tried.items():
         fits = isinstance(out, jax.ShapeDtypeStruct) and out.shape == (_TRIAL,)
         if not fits or jnp.issubdtype(out.dtype, jnp.complexfloating):
             shape = getattr(out, "shape", type(out).__name__)

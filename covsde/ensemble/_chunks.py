@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 # What a chunk of paths would take as saved states, in bytes: at most, and at least if there
 # are so many paths. A chunk is never held whole; its size is how often one hears of it.
-_MOST, _LEAST = 2**24, 2**20
+_MOST, _LEAST = 2**24, 2**21
 # Chunks to have at least, for devices to share in.
 _CHUNKS = 8
+# Blocks are of a multiple of so many paths, that nearly equal shares compile one program.
+_ALIGNED = 64
 
 
 class Range(NamedTuple):
@@ -25,6 +27,12 @@ class Range(NamedTuple):
 def share(num_paths: int, i: int, of: int) -> Range:
     """The `i`-th of so many contiguous shares that differ by at most one path."""
     return Range(num_paths * i // of, num_paths * (i + 1) // of)
+
+
+def block_size(num_paths: int, most: int) -> int:
+    """Paths that are simulated together: at most so many, with few to fill up the last."""
+    even = -(-num_paths // -(-num_paths // most))
+    return min(-(-even // _ALIGNED) * _ALIGNED, most)
 
 
 def default_chunk_size(num_paths: int, bytes_of_a_path: int, block: int) -> int:

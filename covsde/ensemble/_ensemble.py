@@ -31,7 +31,7 @@ from ._checks import (
     check_shard,
     make_survey,
 )
-from ._chunks import Range, default_chunk_size, share
+from ._chunks import Range, block_size, default_chunk_size, share
 from ._fingerprint import recipe
 from ._processes import merge_processes
 from ._program import mesh_of
@@ -128,7 +128,7 @@ def ensemble(
     asked, processes = share(num_paths, i, of), jax.process_count()
     part = i * processes + jax.process_index(), of * processes
     paths = share(num_paths, *part)
-    block = paths_at_a_time(run.v0.shape[-1])
+    block = block_size(paths.size, paths_at_a_time(run.v0.shape[-1]))
     if chunk_size is None:
         size = run.num_saved * run.v0.shape[-1] ** 2 * run.v0.dtype.itemsize
         chunk_size = default_chunk_size(paths.size, size, block)
