@@ -50,6 +50,7 @@ from .solvers import (
     ProjectedEuler,
     WishartEuler,
 )
+from .sweep import sweep
 from .validation import Report, validate
 
 __version__ = "0.1.0"
@@ -106,5 +107,6 @@ __all__ = [
     "solve",
     "solvers",
     "statistics",
+    "sweep",
     "validate",
 ]

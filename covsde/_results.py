@@ -13,13 +13,13 @@ if TYPE_CHECKING:
     import xarray
 
 
-def load_xarray():
+def load_xarray(wanted_by: str = "to_xarray"):
     """The module xarray, or the way to get it."""
     try:
         import xarray
     except ImportError as error:
         raise ImportError(
-            "`to_xarray` needs xarray. Install it with `pip install 'covsde[io]'`."
+            f"`{wanted_by}` needs xarray. Install it with `pip install 'covsde[io]'`."
         ) from error
     return xarray
 

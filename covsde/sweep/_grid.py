@@ -1,0 +1,133 @@
+"""The grid of parameters and starts, checked point by point before anything is compiled."""
+
+import itertools
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from .._checks import check_finite, found
+from ..limits import AbstractLimit
+from ..solve import Run, plan
+
+Make = Callable[..., AbstractLimit]
+# what else labels a sweep
+_TAKEN = ("start", "observable", "time", "level", "other", "bin", "parameter")
+
+
+class Grid(NamedTuple):
+    """Values of each parameter by name; a limit for every choice of them."""
+
+    values: dict[str, np.ndarray]
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """How many values each parameter has."""
+        return tuple(x.size for x in self.values.values())
+
+    @property
+    def points(self) -> list[dict[str, float]]:
+        """All choices, the last parameter running fastest."""
+        choices = itertools.product(*(x.tolist() for x in self.values.values()))
+        return [dict(zip(self.values, choice, strict=True)) for choice in choices]
+
+
+def make_grid(parameters) -> Grid:
+    """The grid of these parameters; refuses what is no list of numbers."""
+    way_out = "For example `{'c_minus': [-1.0, -0.5]}`."
+    if not isinstance(parameters, Mapping):
+        raise TypeError(
+            f"`parameters` must be a dict of values by name; got {found(parameters)}. "
+            f"{way_out}"
+        )
+    values = {}
+    for name, given in parameters.items():
+        if not isinstance(name, str) or name in _TAKEN:
+            raise ValueError(
+                f"`parameters` must be named otherwise than {', '.join(_TAKEN)}; got "
+                f"{name!r}. Rename it, in `make` as well."
+            )
+        try:
+            x = np.asarray(given)
+        except (TypeError, ValueError, jax.errors.TracerArrayConversionError) as error:
+            raise TypeError(_message(name, found(given), way_out)) from error
+        if x.dtype.kind not in "iuf":
+            raise TypeError(_message(name, found(given), way_out))
+        if x.ndim != 1 or x.size == 0:
+            raise ValueError(_message(name, f"shape {x.shape}", way_out))
+        x = x.astype(np.float64)
+        check_finite(f"parameters[{name!r}]", x, "Leave it out.")
+        if np.unique(x).size < x.size:
+            raise ValueError(_message(name, "a value twice", "Pass `np.unique` of it."))
+        values[name] = x
+    return Grid(values)
+
+
+def _message(name: str, got: str, way_out: str) -> str:
+    return (
+        f"`parameters[{name!r}]` must be a sequence of different numbers; got {got}. "
+        f"{way_out}"
+    )
+
+
+def plan_all(
+    make: Make, grid: Grid, v0, t1, *, num_paths: int, dt0, **run: Any
+) -> tuple[Run, float]:
+    """A run at the first point, with a step that serves all of them, and that step.
+
+    **Raises:** what `solve` raises at a point, which the message names.
+    """
+    if not callable(make):
+        raise TypeError(
+            f"`make` must be a function from parameters to a limit; got {found(make)}. "
+            "For example `lambda c_minus: ShapedMLP(ShapedReLU(0.0, c_minus))`."
+        )
+    # `solve` takes a start for each path: here each is a point
+    paths = np.shape(v0)[0] if np.ndim(v0) == 3 else num_paths
+
+    def at(point: dict[str, float], dt0):
+        try:
+            return plan(make(**point), v0, t1, num_paths=paths, dt0=dt0, **run)
+        except (TypeError, ValueError) as error:
+            kind = TypeError if isinstance(error, TypeError) else ValueError
+            where = ", ".join(f"{name} = {x:g}" for name, x in point.items())
+            raise kind(f"{error} At the grid point {where or '()'}.") from error
+
+    planned = [at(point, dt0) for point in grid.points]
+    least = min(step for _, step in planned)
+    _check_traceable(make, grid)
+    return at(grid.points[0], least)
+
+
+def _check_traceable(make: Make, grid: Grid) -> None:
+    """Refuses a `make` that asks for the values of its parameters."""
+    number = jax.ShapeDtypeStruct((), jnp.result_type(float))
+    try:
+        eqx.filter_eval_shape(make, **dict.fromkeys(grid.values, number))
+    except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as e:
+        raise TypeError(
+            "`make` must build its limit from parameters that JAX traces, so that all of "
+            "the grid is one program; got one that asks for their values. Use `jax.numpy` "
+            "there, or call `sweep` for each of those values."
+        ) from e
+
+
+def check_gradients(gradients: Sequence[str], grid: Grid, run: Run) -> tuple[str, ...]:
+    """Parameters of the grid, for paths that are never stopped."""
+    wanted = (gradients,) if isinstance(gradients, str) else tuple(gradients)
+    for name in wanted:
+        if name not in grid.values:
+            raise ValueError(
+                f"`gradients` must be names of parameters, {', '.join(grid.values)}; got "
+                f"{name!r}. () asks for none."
+            )
+    if wanted and (run.level is not None or run.limit.drift.can_explode):
+        raise ValueError(
+            f"`gradients` must be empty where paths can be stopped; got {wanted}. The mean "
+            "over those that run changes with which these are, and no path knows that. "
+            "Take differences along the grid."
+        )
+    return wanted

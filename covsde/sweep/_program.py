@@ -1,0 +1,86 @@
+"""The compiled program: statistics at some points at once, whose parameters are traced."""
+
+import dataclasses
+from functools import partial
+from typing import NamedTuple
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float, Int, PRNGKeyArray
+
+from ..ensemble._program import observe
+from ..ensemble._survey import Survey, Tally
+from ..solve import Run
+from ..statistics import Moments, State
+from ._grid import Make
+
+
+class Points(NamedTuple):
+    """What differs from point to point; of one point, or of several along a first axis.
+
+    One key serves them all, or there is one for each.
+    """
+
+    parameters: dict[str, Float[Array, " *n"]]
+    v0: Float[Array, "*n m m"]
+    key: PRNGKeyArray
+
+
+@eqx.filter_jit
+def tally_at(make: Make, points: Points, *rest) -> tuple[Tally, State]:
+    """The tallies of some points, and the moments of the derivatives there.
+
+    What does not depend on the point is computed once, the normals above all and often the
+    noise's exponential: on a CPU 8 points take from half the time of one after another
+    (an MLP) to as much (a ResNet's gamma with four inputs).
+    """
+    axes = Points(0, 0, 0 if points.key.ndim else None)  # pyright: ignore[reportArgumentType]
+    return jax.vmap(lambda point: _tally(make, point, *rest), in_axes=(axes,))(points)
+
+
+def _tally(
+    make: Make,
+    point: Points,
+    run: Run,
+    survey: Survey,
+    wanted: tuple[str, ...],
+    num_paths: Int[Array, ""],
+    block: int,
+) -> tuple[Tally, State]:
+    """Block after block of paths, each reduced where it was simulated."""
+
+    def values(some: Float[Array, " wanted"], begin):
+        parameters = point.parameters | dict(zip(wanted, some, strict=True))
+        here = dataclasses.replace(
+            run, limit=make(**parameters), v0=point.v0, key=point.key
+        )
+        values, _, running = observe(here, survey, jnp.uint32(0), begin, block)
+        return values, running
+
+    some = jnp.asarray([point.parameters[name] for name in wanted])
+
+    def add(i, state):
+        tally, moments = state
+        begin = i * block
+        real = begin + jnp.arange(block, dtype=jnp.int32) < num_paths
+        if wanted:
+
+            def along(direction):
+                at = partial(values, begin=begin)
+                return jax.jvp(at, (some,), (direction,), has_aux=True)
+
+            # the paths are computed once for all directions
+            now, slopes, running = jax.vmap(along, out_axes=(None, 0, None))(
+                jnp.eye(some.size, dtype=some.dtype)
+            )
+            where = jnp.broadcast_to(running & real[None], slopes.shape)
+            moments = Moments().update(moments, slopes, where)
+        else:
+            now, running = values(some, begin)
+        return survey.update(tally, now, real, running), moments
+
+    shape = (len(wanted), len(survey.names), run.num_saved)
+    start = survey.start(run.num_saved), Moments().start(shape)
+    return lax.fori_loop(jnp.int32(0), -(-num_paths // block), add, start)

@@ -1,0 +1,160 @@
+"""One call from a grid of parameters to statistics at each of its points."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
+from typing import TYPE_CHECKING
+
+import diffrax
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+
+from .._checks import is_concrete
+from .._names import full_name
+from .._normals import Normals
+from .._problem import check_covariance
+from .._results import load_xarray
+from ..ensemble._checks import check_num_paths, make_survey
+from ..ensemble._survey import tally_on_host
+from ..solve import paths_at_a_time
+from ..statistics import AbstractStatistic, Moments, Quantiles, on_host
+from ._dataset import dataset, results_at
+from ._grid import Make, check_gradients, make_grid, plan_all
+from ._program import Points, tally_at
+
+if TYPE_CHECKING:
+    import xarray
+
+Observable = Callable[[Float[Array, "num_paths m m"]], Float[Array, " num_paths"]]
+
+# Numbers of the covariances, and of their derivatives, that are held at a time: 64 MB.
+_HELD = 2**23
+# Points that are simulated at once.
+_TOGETHER = 8
+
+
+def sweep(
+    make: Make,
+    parameters: Mapping[str, Sequence[float] | Float[ArrayLike, " values"]],
+    v0: Float[ArrayLike, "m m"] | Float[ArrayLike, "starts m m"],
+    t1: float,
+    *,
+    key: PRNGKeyArray,
+    num_paths: int,
+    observables: Observable | Mapping[str, Observable],
+    statistics: Sequence[AbstractStatistic] | None = None,
+    gradients: Sequence[str] = (),
+    saveat: Float[ArrayLike, " k"] | None = None,
+    dt0: float | None = None,
+    solver: diffrax.AbstractSolver | None = None,
+    stop_above: float | None = None,
+    normals: Normals = "box-muller",
+    independent: bool = False,
+) -> xarray.Dataset:
+    """Statistics of observables at each point of a grid of parameters, starts and times.
+
+    The parameters are traced: one program is compiled for all points, eight of which run at
+    a time. Path i is that of [`covsde.solve`][] with the same key at every point, so that
+    differences along the grid have a smaller error than the values themselves.
+
+    **Arguments:**
+
+    - `make`: the limit of given parameters, e.g.
+      `lambda c_minus: ShapedMLP(ShapedReLU(0.0, c_minus))`. It is called with each point's
+      numbers, and once with numbers that JAX traces.
+    - `parameters`: the values of each parameter by name; the grid has all choices of them.
+    - `v0`: one start, or several `(starts, m, m)`, which are a dimension of the grid, too.
+    - `observables`: JAX functions of covariances `(num_paths, m, m)` by name, or a single
+      one; e.g. `{"rho": covsde.observables.Correlation(0, 1)}`.
+    - `statistics`: of [`covsde.statistics`][]; None takes moments and quantiles.
+    - `gradients`: parameters by which the means are differentiated, path by path and in
+      forward mode: right for observables that are continuous and piecewise smooth, and
+      not for an indicator.
+    - `t1`, `key`, `num_paths`, `saveat`, `solver`, `stop_above`, `normals`: as for `solve`.
+    - `dt0`: longest step; None picks the least that `solve` would at any point.
+    - `independent`: draws other paths at each point.
+
+    **Returns:** a dataset whose dimensions are the parameters, `start` if there are
+    several, `observable` and `time`. Of a path that was stopped, statistics have the times
+    before; `stopped` is the share of these. `gradient` and `gradient_standard_error` have
+    a dimension `parameter`. Needs `xarray`: `pip install 'covsde[io]'`.
+
+    **Raises:** as `solve` does for any point, which the message names, before anything is
+    compiled; and for `gradients` where paths can be stopped.
+
+    Source of the derivative: Glasserman (2003), "Monte Carlo Methods in Financial
+    Engineering", section 7.2 (the pathwise method).
+    """
+    load_xarray("sweep")  # before, not after a long run
+    num_paths = check_num_paths(num_paths)
+    grid, v0 = make_grid(parameters), check_covariance(v0, paths_name="starts")
+    run, dt0 = plan_all(
+        make,
+        grid,
+        v0,
+        t1,
+        key=key,
+        num_paths=num_paths,
+        dt0=dt0,
+        solver=solver,
+        saveat=saveat,
+        stop_above=stop_above,
+        normals=normals,
+    )
+    if not is_concrete(eqx.filter(run, eqx.is_array)):
+        raise TypeError(
+            "`v0` and `key` must be known for `sweep`, which runs point after point; got "
+            "values traced by JAX. Call it outside `jit`, `grad` and `vmap`."
+        )
+    statistics = (Moments(), Quantiles()) if statistics is None else statistics
+    survey = make_survey(observables, statistics, run)
+    wanted = check_gradients(gradients, grid, run)
+
+    m, starts = run.v0.shape[-1], run.v0 if run.v0.ndim == 3 else run.v0[None]
+    points = [(point, start) for point in grid.points for start in starts]
+    size = min(_TOGETHER, len(points))
+    held = size * run.save_times.size * m**2 * (1 + len(wanted))
+    block = max(1, min(paths_at_a_time(m), num_paths, _HELD // held))
+    results = []
+    for first in range(0, len(points), size):
+        # the last ones are filled up with the last point
+        index = np.minimum(np.arange(first, first + size), len(points) - 1)
+        some = Points(
+            {
+                name: jnp.asarray([points[i][0][name] for i in index], float)
+                for name in grid.values
+            },
+            jnp.stack([points[i][1] for i in index]),
+            jax.vmap(partial(jax.random.fold_in, run.key))(index)
+            if independent
+            else run.key,
+        )
+        tallies = tally_at(
+            make, some, run, survey, wanted, jnp.asarray(num_paths, jnp.int32), block
+        )
+        for i in range(min(size, len(points) - first)):
+            tally, slopes = jax.tree.map(lambda x, i=i: x[i], jax.device_get(tallies))
+            results.append(
+                results_at(survey, tally_on_host(tally), on_host(slopes), wanted)
+            )
+    return dataset(
+        grid,
+        len(starts) if run.v0.ndim == 3 else None,
+        results,
+        {"observable": list(survey.names), "time": np.asarray(run.ts)},
+        {
+            "time_unit": "depth/width",
+            "limit": f"{full_name(run.limit)}, at the first point",
+            "solver": full_name(run.solver),
+            "dt0": dt0,
+            "num_paths": num_paths,
+            "stop_above": "None" if run.level is None else float(run.level),
+            "normals": normals,
+            "key": np.asarray(jax.random.key_data(run.key)).astype(np.int64),
+            "paths": "independent" if independent else "the same at each point",
+        },
+    )
