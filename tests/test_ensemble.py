@@ -16,6 +16,8 @@ from scipy.stats import norm
 
 import covsde
 from covsde import ShapedMLP, ShapedReLU
+from covsde.ensemble._chunks import Range
+from covsde.ensemble._writer import NetCDF
 from covsde.observables import Correlation, LogNorm
 from covsde.statistics import Covariance, Extremes, Histogram, Moments, Quantiles
 
@@ -111,42 +113,27 @@ def test_chunks_change_nothing(reference, chunk_size):
     assert_same(reference, run(chunk_size=chunk_size))
 
 
-def test_few_paths_in_small_chunks():
-    assert_same(run(num_paths=100), run(num_paths=100, chunk_size=7))
+def test_few_paths_in_small_chunks(solution):
+    few = run(num_paths=100, chunk_size=7)
+    x = np.asarray(LogNorm(0)(solution.vs[:100]))
+    np.testing.assert_allclose(few["log V"]["variance"], x.var(0, ddof=1), rtol=1e-10)
+    exact = np.quantile(x, 0.5, axis=0, method="inverted_cdf")
+    assert np.all(np.abs(few.quantile("log V", 0.5)[:, 0] / exact - 1) <= 2.0**-7)
 
 
 def test_a_start_for_each_path():
     starts = V0[None] * jnp.linspace(0.5, 2.0, 6000)[:, None, None]
-    one, other = (
-        run(v0=starts, num_paths=6000, chunk_size=size, samples=3) for size in (6000, 5500)
-    )
+    one, other = (run(v0=starts, num_paths=6000, chunk_size=size) for size in (6000, 5500))
     assert_same(one, other)
     scale = np.log(np.linspace(0.5, 2.0, 6000))
     assert abs(one["log V"]["mean"][0] - (scale.mean() - T / 2)) < 0.05
-    assert np.array_equal(one.samples.vs, other.samples.vs)
 
 
 def test_the_first_paths_are_kept(reference, solution):
     assert reference.samples is None
-    samples = run(num_paths=100, samples=4).samples
+    samples = run(samples=4).samples
     np.testing.assert_allclose(samples.vs, solution.vs[:4], rtol=1e-12)
     assert np.all(np.isinf(samples.stopped_at))
-
-
-def test_stopped_paths_leave_the_statistics_and_are_counted():
-    stopped = run(stop_above=1.5, statistics=[Moments(), Extremes()])
-    solution = covsde.solve(
-        RELU, V0, T, key=KEY, num_paths=PATHS, saveat=[T / 2, T], dt0=STEP, stop_above=1.5
-    )
-    ended = np.asarray(solution.stopped_at)[:, None] <= np.asarray(solution.ts)
-    np.testing.assert_array_equal(stopped.stopped, ended.mean(0))
-    assert 0 < ended.mean() < 1
-    x = np.asarray(LogNorm(0)(solution.vs))
-    np.testing.assert_array_equal(stopped["log V"]["count"], (~ended).sum(0))
-    np.testing.assert_allclose(
-        stopped["log V"]["mean"], [x[~ended[:, j], j].mean() for j in (0, 1)], rtol=1e-10
-    )
-    assert "stopped: " in str(stopped)
 
 
 def test_what_is_not_finite_is_counted_and_told():
@@ -213,9 +200,9 @@ def test_a_run_goes_on_where_it_was_interrupted(tmp_path):
 
 
 def test_a_checkpoint_of_another_run_is_refused(tmp_path):
-    run(checkpoint=tmp_path, num_paths=100)
+    run(checkpoint=tmp_path)
     for change, words in (
-        (dict(num_paths=200), "`num_paths` is 200 here and 100 there"),
+        (dict(num_paths=200), "`num_paths` is 200 here and 20000 there"),
         (dict(key=jax.random.key(8)), "`key`"),
         (dict(limit=ShapedMLP(ShapedReLU(0.0, -0.5))), "c_minus=-0.5"),
         (dict(v0=2 * V0), "`v0`"),
@@ -226,16 +213,16 @@ def test_a_checkpoint_of_another_run_is_refused(tmp_path):
         (dict(observables=OBSERVABLES | {"rho": lambda v: v[:, 0, 1]}), "a function of"),
     ):
         with pytest.raises(ValueError, match="`checkpoint` must be of the same") as caught:
-            run(checkpoint=tmp_path, **(dict(num_paths=100) | change))
+            run(checkpoint=tmp_path, **change)
         assert words in str(caught.value), caught.value
 
 
 def test_a_torn_checkpoint_is_refused(tmp_path):
-    run(checkpoint=tmp_path, num_paths=100)
+    run(checkpoint=tmp_path)
     (file,) = tmp_path.iterdir()
     file.write_bytes(file.read_bytes()[:200])
     with pytest.raises(ValueError, match="cannot be read"):
-        run(checkpoint=tmp_path, num_paths=100)
+        run(checkpoint=tmp_path)
 
 
 # files of every path
@@ -243,31 +230,36 @@ def test_a_torn_checkpoint_is_refused(tmp_path):
 
 @pytest.mark.parametrize("ending", ["nc", "zarr"])
 def test_every_path_in_a_file(tmp_path, ending):
+    """Interrupted and resumed; paths that stop are in the statistics before they do."""
     xarray = pytest.importorskip("xarray")
     pytest.importorskip({"nc": "h5netcdf", "zarr": "zarr"}[ending])
     where = dict(save=tmp_path / f"sub/paths.{ending}", checkpoint=tmp_path / "state")
     with pytest.raises(Stop):
-        run(progress=stop_after(8000), stop_above=2.0, **where)
-    result = run(stop_above=2.0, **where)
+        run(progress=stop_after(8000), stop_above=1.5, **where)
+    result = run(stop_above=1.5, **where)
     options = dict(engine="zarr", consolidated=False) if ending == "zarr" else {}
     with xarray.open_dataset(where["save"], **options) as data:
         assert dict(data.sizes) == {"path": PATHS, "time": 2, "observable": 2}
         assert list(data["path"][[0, -1]]) == [0, PATHS - 1]
-        running = np.isinf(data["stopped_at"].values)
-        x = data["values"].values[running, 1, 0]
-    assert running.mean() == 1 - result.stopped[1]
-    np.testing.assert_allclose(x.mean(), result["log V"]["mean"][1], rtol=1e-10)
+        ended = data["stopped_at"].values[:, None] <= data["time"].values
+        x = np.where(ended, np.nan, data["values"].values[..., 0])
+    assert 0 < ended[:, 0].mean() < ended[:, 1].mean() < 1
+    np.testing.assert_array_equal(result.stopped, ended.mean(0))
+    np.testing.assert_array_equal(result["log V"]["count"], (~ended).sum(0))
+    np.testing.assert_allclose(result["log V"]["mean"], np.nanmean(x, 0), rtol=1e-10)
+    assert f"stopped: {ended[:, 1].mean():.2%} of the paths" in str(result)
 
 
 def test_a_file_that_does_not_go_with_the_checkpoint_is_refused(tmp_path):
     pytest.importorskip("h5netcdf")
-    where = dict(num_paths=100, checkpoint=tmp_path)
-    run(**where)
+    run(checkpoint=tmp_path)
     with pytest.raises(ValueError, match=r"`save` must be the file .* not exist"):
-        run(save=tmp_path / "a.nc", **where)
-    run(save=tmp_path / "a.nc", num_paths=200, checkpoint=None)
+        run(save=tmp_path / "a.nc", checkpoint=tmp_path)
+    other = NetCDF(tmp_path / "a.nc", Range(0, 5))
+    other.begin({"num_paths": "5"}, ["rho"], np.array([1.0]), np.float64, resumed=False)
+    other.close()
     with pytest.raises(ValueError, match=r"`save` must be the file .* another run"):
-        run(save=tmp_path / "a.nc", **where)
+        run(save=tmp_path / "a.nc", checkpoint=tmp_path)
 
 
 # progress
@@ -328,7 +320,7 @@ def test_two_devices(reference, tmp_path):
     file = tmp_path / "two.nc"
     program = f"""
         assert jax.local_device_count() == 2
-        two = result(chunk_size=5461, samples=2, save={str(tmp_path / "all.nc")!r})
+        two = result(chunk_size=5461, save={str(tmp_path / "all.nc")!r})
         two.save({str(file)!r})
     """
     finish(in_a_process(program, "--xla_force_host_platform_device_count=2"))

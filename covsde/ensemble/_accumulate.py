@@ -2,6 +2,7 @@
 
 import time
 from collections import deque
+from collections.abc import Iterator
 from contextlib import ExitStack
 
 import numpy as np
@@ -39,45 +40,57 @@ def accumulate(
     Chunks are merged one by one in their order, however many run at once, so that a run
     that was interrupted ends with the same bits.
     """
-    done = None if checkpoint is None else checkpoint.read()
-    begin, tally = done or (paths.first, None)
+    kept = None if checkpoint is None else checkpoint.read()
+    # the next path and the tally before it, always exchanged together
+    state: tuple[int, Tally | None] = kept or (paths.first, None)
+    todo = Range(state[0], paths.last)
     if writer is not None:
-        writer.begin(
-            recipe, survey.names, np.asarray(run.ts), run.v0.dtype, resumed=done is not None
-        )
+        times, dtype = np.asarray(run.ts), run.v0.dtype
+        writer.begin(recipe, survey.names, times, dtype, resumed=kept is not None)
     room = 0 if writer is None else -(-chunk_size // block) * block
-    run, survey = on_each((run, survey), mesh)
-    written, last_written = begin, time.perf_counter()
-    under_way = deque()
+    written, last_written = state[0], time.perf_counter()
 
     with ExitStack() as stack:
         if writer is not None:
             stack.callback(writer.close)
-        report = stack.enter_context(reporting(progress, begin - paths.first, paths.size))
+        done = state[0] - paths.first
+        report = stack.enter_context(reporting(progress, done, paths.size))
         try:
-            todo = rounds(Range(begin, paths.last), chunk_size, mesh.size)
-            while True:
-                while len(under_way) < _AHEAD and (chunks := next(todo, None)):
-                    started = launch(run, survey, chunks, block, room, mesh)
-                    under_way.append((started, chunks))
-                if not under_way:
-                    break
-                started, chunks = under_way.popleft()
-                parts = fetch(started, chunks)
-                for chunk, (part, values) in zip(chunks, parts, strict=True):
+            for parts in _results(run, survey, todo, chunk_size, block, room, mesh):
+                for chunk, part, values in parts:
                     if writer is not None and values is not None:
                         writer.write(chunk, *values)
                     part = tally_on_host(part)
-                    tally = part if tally is None else survey.merge(tally, part)
-                    begin = chunk.last
+                    merged = part if state[1] is None else survey.merge(state[1], part)
+                    state = chunk.last, merged
                 due = time.perf_counter() - last_written >= checkpoint_every
-                if checkpoint is not None and tally is not None and due:
-                    checkpoint.write(begin, tally)
-                    written, last_written = begin, time.perf_counter()
-                report(begin - paths.first)
+                if checkpoint is not None and state[1] is not None and due:
+                    checkpoint.write(state[0], state[1])
+                    written, last_written = state[0], time.perf_counter()
+                report(state[0] - paths.first)
         finally:
             # an error or Ctrl-C loses nothing that was merged
-            if checkpoint is not None and tally is not None and begin > written:
-                checkpoint.write(begin, tally)
-    assert tally is not None  # there is a path at least
-    return tally
+            if checkpoint is not None and state[1] is not None and state[0] > written:
+                checkpoint.write(state[0], state[1])
+    assert state[1] is not None  # there is a path at least
+    return state[1]
+
+
+def _results(
+    run: Run,
+    survey: Survey,
+    todo: Range,
+    chunk_size: int,
+    block: int,
+    room: int,
+    mesh: Mesh,
+) -> Iterator[list[tuple]]:
+    """Round after round, a chunk of each device: which paths, their tally, their values."""
+    run, survey = on_each((run, survey), mesh)
+    under_way = deque()
+    for chunks in rounds(todo, chunk_size, mesh.size):
+        under_way.append((launch(run, survey, chunks, block, room, mesh), chunks))
+        if len(under_way) == _AHEAD:
+            yield fetch(*under_way.popleft())
+    while under_way:
+        yield fetch(*under_way.popleft())

@@ -107,16 +107,14 @@ def observe(run: Run, survey: Survey, first: Array, begin, block: int):
     return values, stopped_at, stopped_at[None] > run.ts[:, None]
 
 
-def fetch(launched, chunks: list[Range]) -> list[tuple[Tally, tuple | None]]:
-    """What each chunk came to, once it is done, as NumPy arrays."""
+def fetch(launched, chunks: list[Range]) -> list[tuple[Range, Tally, tuple | None]]:
+    """The chunks and what each came to, once it is done, as NumPy arrays."""
     tallies, kept = jax.device_get(launched)
     out = []
     for i, chunk in enumerate(chunks):
         tally = jax.tree.map(lambda x, i=i: x[i], tallies)
-        values = (
-            None
-            if kept is None
-            else (kept[0][i][..., : chunk.size], kept[1][i][: chunk.size])
-        )
-        out.append((tally, values))
+        values = None
+        if kept is not None:
+            values = kept[0][i][..., : chunk.size], kept[1][i][: chunk.size]
+        out.append((chunk, tally, values))
     return out

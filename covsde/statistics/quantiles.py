@@ -7,7 +7,16 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Float
 
 from .._checks import count, found
-from ._base import AbstractStatistic, Part, State, add_at, countable, increasing, whole
+from ._base import (
+    AbstractStatistic,
+    Part,
+    State,
+    add_at,
+    countable,
+    increasing,
+    real,
+    whole,
+)
 
 # of float32, which the bins must be read off as well
 _MANTISSA, _LEAST, _MOST = 23, -126, 127
@@ -105,6 +114,8 @@ class Quantiles(AbstractStatistic):
 
     def _bins(self, values: Array) -> Array:
         """The leading bits of the size, from `2^low` on, to both sides of the middle."""
+        if values.dtype not in (jnp.float32, jnp.float64):
+            values = values.astype(real())
         wide = values.dtype == jnp.float64
         mantissa, bias = (52, 1023) if wide else (_MANTISSA, 127)
         bits = lax.bitcast_convert_type(jnp.abs(values), jnp.int64 if wide else jnp.int32)
