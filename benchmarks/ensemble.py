@@ -6,7 +6,7 @@ in four steps, with `log V` of an input and the correlation as observables,
 - (a) ensembles of 1e5 to `--paths` paths: CPU and wall time per path, the first call of
   each not counted, and the largest memory that the process ever had;
 - (b) the reduction: the time per path with statistics less that of a sum alone;
-- (c) two host devices over one, in pairs of subprocesses: wall time of 1e6 paths or more.
+- (c) two host devices over one, in turn in a process that has two: wall time.
 
 CPU time is of the whole process, all threads.
 """
@@ -100,19 +100,31 @@ def reduction(repeats: int, num_paths: int = 500_000) -> dict[str, float]:
     }
 
 
-def wall_of(devices: int, num_paths: int) -> float:
-    """Wall nanoseconds per path in a process of so many host devices."""
+def compare_devices(pairs: int, num_paths: int = 500_000) -> list[tuple[float, float]]:
+    """Wall nanoseconds per path on one and on two host devices, in turn.
+
+    Both in this process, so that the machine's other work falls on both alike.
+    """
+    for devices in (1, 2):
+        run(num_paths, devices=devices)  # compile
+    return [
+        (timed(num_paths, devices=1)[1], timed(num_paths, devices=2)[1])
+        for _ in range(pairs)
+    ]
+
+
+def on_two_devices(pairs: int) -> list[list[float]]:
+    """`compare_devices` in a process that has two of them."""
     flags = os.environ.get("XLA_FLAGS", "")
-    flags += f" --xla_force_host_platform_device_count={devices}"
-    command = [sys.executable, "-m", "benchmarks.ensemble", "--one", str(num_paths)]
+    flags += " --xla_force_host_platform_device_count=2"
     done = subprocess.run(
-        command,
+        [sys.executable, "-m", "benchmarks.ensemble", "--devices", str(pairs)],
         env=os.environ | {"XLA_FLAGS": flags.strip(), "JAX_PLATFORMS": "cpu"},
         check=True,
         capture_output=True,
         text=True,
     )
-    return float(done.stdout)
+    return json.loads(done.stdout)
 
 
 def main() -> None:
@@ -120,14 +132,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--paths", type=int, default=10_000_000, help="of the largest")
     parser.add_argument("--repeats", type=int, default=5)
-    parser.add_argument("--pairs", type=int, default=5, help="of one and two devices")
+    parser.add_argument("--pairs", type=int, default=20, help="of one and two devices")
     parser.add_argument("--out", type=Path, help="write the measurements as JSON")
-    parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--devices", type=int, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
-    if arguments.one:
-        run(100_000, devices=None)  # compile
-        times = [timed(arguments.one, devices=None)[1] for _ in range(3)]
-        print(min(times))
+    if arguments.devices:
+        print(json.dumps(compare_devices(arguments.devices)))
         return
 
     print(f"{'paths':>12}{'CPU-ns':>12}{'wall-ns':>12}{'peak GB':>12}")
@@ -139,16 +149,14 @@ def main() -> None:
         print(f"  {kind:14}{x:8.1f}")
     results["reduction"] = added
 
-    pairs = []
-    for _ in range(arguments.pairs):
-        pairs.append([wall_of(devices, 2_000_000) for devices in (1, 2)])
-        print(
-            f"\none device {pairs[-1][0]:.0f}, two {pairs[-1][1]:.0f} wall-ns a path",
-            end="",
-        )
-    ratios = np.divide(*np.array(pairs).T) if pairs else np.array([np.nan])
-    print(f"\ntwo devices over one: {np.median(ratios):.2f} (largest {ratios.max():.2f})")
-    results["devices"] = pairs
+    pairs = np.array(on_two_devices(arguments.pairs))
+    low, middle, high = np.quantile(pairs[:, 0] / pairs[:, 1], (0.25, 0.5, 0.75))
+    least = pairs.min(axis=0)
+    print(
+        f"\none device {least[0]:.0f}, two {least[1]:.0f} wall-ns a path at best; ratio of "
+        f"pairs {middle:.2f} (quartiles {low:.2f}, {high:.2f})"
+    )
+    results["devices"] = pairs.tolist()
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(results, indent=1))
