@@ -18,6 +18,7 @@ BENCHMARKS = {
     "work_precision": "CPU time to a weak error, against what users of Diffrax write",
     "speed": "CPU time per path and step against what a user would write first",
     "ensemble": "memory and time of up to 1e7 paths, cost of statistics, two devices",
+    "gradients": "reverse and forward mode against the solve alone, and their memory",
     "crossover": "packed against whole matrices, by the number of inputs",
 }
 
