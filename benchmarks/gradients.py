@@ -71,9 +71,8 @@ def main() -> None:
                 if turn:
                     times[name].append(time.process_time() - begin)
         alone = np.array(times["solve"])
-        print(
-            f"\nm = {m}, {num_paths:,} paths{'CPU-ns':>22}{'ratio':>8}{'MB':>8}{'compile s':>11}"
-        )
+        head = f"{'CPU-ns':>10}{'ratio':>8}{'MB':>8}{'compile s':>11}"
+        print(f"\n{f'm = {m}, {num_paths:,} paths':34}{head}")
         for name, program, _, seconds in made:
             took = np.array(times[name])
             size = program.memory_analysis().temp_size_in_bytes / 2**20
