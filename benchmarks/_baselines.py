@@ -153,7 +153,7 @@ class FactorDrift(diffrax.AbstractTerm):
         velocity = self.limit.drift.batched(jnp.asarray(t), gram(y), args)
         slope = lower_half(whiten(y, velocity))
         rows = jnp.arange(1, y.m + 1, dtype=y.dtype).reshape(
-            (-1, 1) if y.packed else (1, -1)
+            (-1, 1) if y.paths_last else (1, -1)
         )
         ones = jnp.ones_like(y.diagonal())
         return multiply(

@@ -1,8 +1,8 @@
-"""Crossover: the number of inputs up to which packed, unrolled algebra wins.
+"""Crossover: the numbers of inputs at which the layouts of matrices meet.
 
 `python -m benchmarks.crossover` runs the default solver with the layout of the matrices
 forced each way and prints CPU time per path and step, and the time to compile. It is why
-`covsde.matrices.UNROLLED_MAX` is what it is.
+`covsde.matrices.PACKED_MAX` and `ROWS_MAX` are what they are.
 """
 
 import argparse
@@ -10,7 +10,9 @@ import subprocess
 import sys
 import time
 
-SIZES = [2, 4, 6, 8, 10, 12, 16]
+SIZES = [2, 3, 4, 6, 8, 12, 16]
+LAYOUTS = ("packed", "rows", "whole")
+MOST_PACKED = 6  # beyond, they take minutes to compile
 STEPS = 20
 
 
@@ -22,7 +24,8 @@ def measure(m: int, layout: str, num_paths: int, repeats: int) -> tuple[float, f
 
     from covsde.matrices import _layout
 
-    _layout.UNROLLED_MAX = m if layout == "packed" else m - 1
+    _layout.PACKED_MAX = m if layout == "packed" else m - 1
+    _layout.ROWS_MAX = m if layout in ("packed", "rows") else m - 1
     import covsde
 
     limit = covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0))
@@ -63,10 +66,10 @@ def main() -> None:
         print(*measure(m, layout, arguments.paths, arguments.repeats))
         return
     print("default solver, shaped ReLU, float64: CPU-ns per path and step (compile, CPU-s)")
-    print(f"{'m':>4}{'packed, paths last':>26}{'whole, paths first':>26}{'ratio':>8}")
+    print(f"{'m':>4}" + "".join(f"{layout:>26}" for layout in LAYOUTS))
     for m in arguments.sizes:
         row = {}
-        for layout in ("packed", "whole"):
+        for layout in LAYOUTS if m <= MOST_PACKED else LAYOUTS[1:]:
             command = [
                 sys.executable,
                 "-m",
@@ -83,9 +86,11 @@ def main() -> None:
             ]
             printed = subprocess.run(command, capture_output=True, text=True, check=True)
             row[layout] = [float(x) for x in printed.stdout.split()]
-        cells = "".join(f"{ns:16.0f} ({s:5.1f} s)" for ns, s in row.values())
-        ratio = row["whole"][0] / row["packed"][0]
-        print(f"{m:4}{cells}{ratio:8.2f}", flush=True)
+        cells = [
+            f"{row[layout][0]:16.0f} ({row[layout][1]:5.1f} s)" if layout in row else ""
+            for layout in LAYOUTS
+        ]
+        print(f"{m:4}" + "".join(f"{cell:>26}" for cell in cells), flush=True)
 
 
 if __name__ == "__main__":

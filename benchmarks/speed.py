@@ -25,7 +25,7 @@ import numpy as np
 from jax import lax
 
 import covsde
-from covsde.matrices import num_entries
+from covsde.solve import paths_at_a_time
 
 from ._baselines import first_program
 
@@ -59,7 +59,7 @@ def ours(m: int, num_paths: int, solver) -> Callable:
 
 def normals(m: int, num_paths: int) -> Callable:
     """The increments of all steps, added up and nothing else."""
-    size = min(num_paths, max(256, 2**14 // num_entries(m)))
+    size = min(num_paths, paths_at_a_time(m))
 
     @jax.jit
     def run(key):

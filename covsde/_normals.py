@@ -15,11 +15,11 @@ from typing import Literal, get_args
 import jax
 import jax.numpy as jnp
 from jax import lax
-from jax.extend.random import threefry_2x32
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._polynomials import polynomial
-from .matrices import materialise
+from ._threefry import threefry_2x32
+from .matrices import apart
 
 Normals = Literal["box-muller", "inverse"]
 
@@ -48,47 +48,73 @@ def standard_normals(
     """
     index = jnp.zeros((1,), jnp.uint32) if paths is None else paths.astype(jnp.uint32)
     if normals == "box-muller":
-        high, low = _bits(key, -(-entries // 2), index)
-        z = jnp.concatenate(_box_muller(high, low, dtype))[:entries]
+        z = _box_muller(*_bits(key, -(-entries // 2), index, dtype), dtype, entries)
     else:
-        z = _inverse(*_bits(key, entries, index), dtype)
-    z = materialise(z)
+        z = _inverse(*_bits(key, entries, index, dtype), dtype)
     return z[:, 0] if paths is None else z
 
 
-def _bits(key: PRNGKeyArray, blocks: int, index: Array) -> tuple[Array, Array]:
+def _bits(key: PRNGKeyArray, blocks: int, index: Array, dtype) -> tuple[Array, Array]:
     """Twice 32 random bits, `(blocks, num_paths)` of them."""
+    words = jax.random.key_data(key)
+    if dtype != jnp.float64:
+        return _halves(words, blocks, index)
+    both = _block(words, blocks, index)
+    return (both >> 32).astype(jnp.uint32), both.astype(jnp.uint32)
+
+
+def _halves(key: Array, blocks: int, index: Array) -> tuple[Array, Array]:
     shape = (blocks, index.shape[0])
     path = jnp.broadcast_to(index[None], shape)
     block = jnp.broadcast_to(jnp.arange(blocks, dtype=jnp.uint32)[:, None], shape)
-    counters = jnp.concatenate([path.ravel(), block.ravel()])
-    words = threefry_2x32(jax.random.key_data(key), counters).reshape(2, *shape)
-    return words[0], words[1]
+    return threefry_2x32(key, path, block)
 
 
-_QUARTER = math.pi / 4
-# of sin(πx/4)/x and cos(πx/4) in powers of x², to rounding on [−1, 1]
-_SINE = [(-1) ** k * _QUARTER**n / math.factorial(n) for k, n in enumerate(range(1, 17, 2))]
-_COSINE = [
-    (-1) ** k * _QUARTER**n / math.factorial(n) for k, n in enumerate(range(0, 18, 2))
+@apart(1)
+def _block(key: Array, blocks: int, index: Array) -> Array:
+    """Both halves in one word, lest XLA makes all rounds for each of them."""
+    high, low = _halves(key, blocks, index)
+    return (high.astype(jnp.uint64) << 32) | low.astype(jnp.uint64)
+
+
+# of sin(πx/2)/x in powers of x², to rounding on [−1, 1]
+_SINE = [
+    (-1) ** k * (math.pi / 2) ** n / math.factorial(n)
+    for k, n in enumerate(range(1, 23, 2))
 ]
 
 
-def _box_muller(high: Array, low: Array, dtype) -> tuple[Array, Array]:
-    """Two normals: radius `√(−2 log u)`, angle in one of four quarters."""
+def _box_muller(high: Array, low: Array, dtype, entries: int) -> Array:
+    """Two normals `R cos φ`, `R sin φ` of each block: those of cosines first."""
+    return _turned(_radius(high, dtype), low, entries)
+
+
+@apart(1)
+def _radius(high: Array, dtype) -> Array:
+    """`R = √(−2 log u)`."""
     uniform = (high.astype(dtype) + 0.5) * 2.0**-32
-    radius = jnp.sqrt(-2 * jnp.log(uniform))
-    quarter, within = low >> 30, low & (2**30 - 1)
-    x = (within.astype(dtype) + 0.5) * 2.0**-29 - 1
-    sine, cosine = x * polynomial(_SINE, x * x), polynomial(_COSINE, x * x)
-    odd = quarter % 2 == 1
-    radius = jnp.where(quarter < 2, radius, -radius)
-    return (
-        radius * jnp.where(odd, -sine, cosine),
-        radius * jnp.where(odd, cosine, sine),
+    return jnp.sqrt(-2 * jnp.log(uniform))
+
+
+@apart(2)
+def _turned(radius: Array, low: Array, entries: int) -> Array:
+    """The cosine has a sign of its own, so that `|φ| < π/2`."""
+    # a signed integer is converted three times as fast
+    half = (low >> 1).astype(jnp.int32)
+    x = (half.astype(radius.dtype) + 0.5) * 2.0**-30 - 1  # 2φ/π
+    sign = jnp.where(low % 2 == 1, 1.0, -1.0).astype(radius.dtype)
+    rest = entries - radius.shape[0]
+    return jnp.concatenate(
+        [radius * (sign * _sine(1 - jnp.abs(x))), (radius * _sine(x))[:rest]]
     )
 
 
+def _sine(x: Array) -> Array:
+    """`sin(πx/2)` for `|x| ≤ 1`."""
+    return x * polynomial(_SINE, x * x)
+
+
+@apart(2)
 def _inverse(high: Array, low: Array, dtype) -> Array:
     """A normal from 64 random bits (52 used) or, in float32, from 23 of them."""
     if dtype == jnp.float64:

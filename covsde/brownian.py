@@ -11,7 +11,6 @@ from typing import Any, Literal, cast
 import diffrax
 import equinox as eqx
 import equinox.internal as eqxi
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -19,6 +18,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._checks import check_finite, check_key, count, is_concrete, real_array
 from ._normals import Normals, check_normals, standard_normals
+from ._threefry import fold_in
 from .matrices import Lower, Square, multiply, num_entries
 
 # Independent Brownian motions: of lower triangles, of square matrices, or several
@@ -185,15 +185,18 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
 
     def cell(self, index: Array) -> Any:
         """The increment over one cell of the grid."""
+        return arrange(self.noise_shape, self._entries(index), self.m)
+
+    def _entries(self, index: Array, times: Array | float = 1.0) -> Array:
+        """The entries of the increment over one cell, `times` a number."""
         paths = None
         if self.num_paths is not None:
             paths = self.first_path + jnp.arange(self.num_paths, dtype=jnp.uint32)
         entries = count_entries(self.noise_shape, self.m)
         drawn = jnp.asarray(index) ^ 1 if self.exchanged else index
-        key = jax.random.fold_in(self.key, drawn)
-        z = standard_normals(key, entries, paths, self.dtype, self.normals)
-        z = z * jnp.sqrt(self.ts[index + 1] - self.ts[index])
-        return arrange(self.noise_shape, z, self.m)
+        words = fold_in(self.key, drawn)
+        z = standard_normals(words, entries, paths, self.dtype, self.normals)
+        return z * (times * jnp.sqrt(self.ts[index + 1] - self.ts[index]))
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False) -> Any:
         """The increment over `[t0, t1]`, or from the start of the grid to `t0`.
@@ -209,23 +212,26 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
             )
         start, end = (self.ts[0], t0) if t1 is None else (t0, t1)
         first, last = self._index(start), self._index(end)
+        if use_levy:
+            return self._with_area(first, last)
+        # most steps have one cell, which needs no sum; an empty one has none
+        total = self._entries(first, jnp.where(last > first, 1.0, 0.0).astype(self.dtype))
+        total = lax.fori_loop(first + 1, last, lambda i, x: x + self._entries(i), total)
+        return arrange(self.noise_shape, total, self.m)
+
+    def _with_area(self, first: Array, last: Array) -> LevyIncrement:
+        """The increment over cells from `first` to `last`, and its area."""
         batch = () if self.num_paths is None else (self.num_paths,)
-        entries = count_entries(self.noise_shape, self.m)
-        zero = arrange(self.noise_shape, jnp.zeros((entries, *batch), self.dtype), self.m)
+        nothing = jnp.zeros((count_entries(self.noise_shape, self.m), *batch), self.dtype)
+        zero = cast(Lower, arrange(self.noise_shape, nothing, self.m))
 
-        def add(index, total):
-            return jax.tree.map(jnp.add, total, self.cell(index))
-
-        def add_with_area(index, total):
+        def add(index, total: LevyIncrement) -> LevyIncrement:
             increment = self.cell(index)
             n, dn = (x.scale_diagonal(0.5**0.5) for x in (total.motion, increment))
             area = (multiply(n, dn) - multiply(dn, n)) * 0.5
             return LevyIncrement(total.motion + increment, total.area + area)
 
-        if use_levy:
-            nothing = LevyIncrement(cast(Lower, zero), cast(Lower, zero))
-            return lax.fori_loop(first, last, add_with_area, nothing)
-        return lax.fori_loop(first, last, add, zero)
+        return lax.fori_loop(first, last, add, LevyIncrement(zero, zero))
 
     def _index(self, t) -> Array:
         """Index of the grid time nearest to `t`; an error if `t` is not on the grid."""

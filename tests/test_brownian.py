@@ -3,6 +3,7 @@
 import diffrax
 import equinox as eqx
 import jax
+import jax.extend.random
 import jax.numpy as jnp
 import numpy as np
 import pytest
@@ -11,6 +12,7 @@ from scipy import stats
 import covsde
 from covsde import BrownianGrid
 from covsde._normals import standard_normals
+from covsde._threefry import fold_in, threefry_2x32
 
 KEY = jax.random.key(3)
 LIMIT, V0 = covsde.ShapedMLP(covsde.Identity()), jnp.array([[1.0, 0.3], [0.3, 1.0]])
@@ -293,3 +295,15 @@ def test_areas_are_those_of_the_straight_path(m):
     a, b = (np.asarray(x.motion.to_dense()) * on for x in (first, second))
     both = np.asarray(first.area.to_dense() + second.area.to_dense())
     np.testing.assert_allclose(both + (a @ b - b @ a) / 2, area, rtol=0, atol=1e-14)
+
+
+def test_random_bits_are_those_of_jax():
+    """Threefry without its loop, bit for bit, and the keys made with it."""
+    counters = jnp.arange(1000, dtype=jnp.uint32)
+    words = jnp.array([7, 2**31 + 5], jnp.uint32)
+    ours = jnp.concatenate(threefry_2x32(words, counters, 3 * counters))
+    both = jnp.concatenate([counters, 3 * counters])
+    np.testing.assert_array_equal(ours, jax.extend.random.threefry_2x32(words, both))
+    for number in (0, 1, 2**32 - 1):
+        expected = jax.random.key_data(jax.random.fold_in(KEY, np.uint32(number)))
+        np.testing.assert_array_equal(fold_in(KEY, np.uint32(number)), expected)

@@ -433,7 +433,7 @@ class Bare:
         (dict(samples=-1), ValueError, "samples", ["-1"]),
         (dict(samples=PATHS + 1), ValueError, "samples", ["20001"]),
     ],
-    ids=lambda x: str(next(iter(x.items()))) if isinstance(x, dict) else "",
+    ids=lambda x: next(iter(x)) if isinstance(x, dict) else "",
 )
 def test_bad_input(change, error, name, words, monkeypatch):
     """Refused before anything is launched."""

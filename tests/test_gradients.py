@@ -150,7 +150,7 @@ def test_modes_agree_whatever_is_kept(monkeypatch):
 def test_memory_is_that_of_a_part(monkeypatch):
     """The temporary memory of a compiled gradient, one input, parts of 1024 paths."""
     plan = sys.modules["covsde.solve._plan"]
-    monkeypatch.setattr(plan, "_ENTRIES_AT_A_TIME", 2**10)
+    monkeypatch.setattr(plan, "_ENTRIES_IN_CACHE", 2**10)
     monkeypatch.setattr(plan, "_ENTRIES_KEPT", 0)
     v0, steps, cell = jnp.ones((1, 1)), 64, 8  # bytes
 

@@ -1,4 +1,4 @@
-"""The algebra in both layouts, against dense linear algebra."""
+"""The algebra in every layout, against dense linear algebra."""
 
 import jax
 import jax.numpy as jnp
@@ -10,13 +10,13 @@ import scipy.linalg
 from covsde import matrices
 from covsde.matrices import Lower, Square, Symmetric, triangularise
 
-SIZES = [1, 2, 5, 8, 9, 12]  # the packed layout, its limit, and the whole one
+SIZES = [1, 2, 4, 5, 8, 9, 12]  # packed up to 4, by rows up to 8, and whole
 BATCHES = [(), (7,)]
 
 
 def random_factor(m, batch, seed=0):
     rng = np.random.default_rng(seed)
-    factor = np.tril(rng.normal(size=(*batch, m, m)), -1)
+    factor = np.tril(rng.normal(size=(*batch, m, m)), -1) / np.sqrt(m)
     return factor + np.eye(m) * rng.uniform(0.5, 2.0, size=(*batch, 1, m))
 
 

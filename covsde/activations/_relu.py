@@ -1,6 +1,7 @@
 """The shaped ReLU and its drift ν(ρ)."""
 
 import math
+from collections.abc import Callable
 from typing import ClassVar
 
 import equinox as eqx
@@ -172,60 +173,56 @@ class ShapedReLU(AbstractActivation):
         )
 
     def flow(self, factor, h):
-        """Two-stage strong-stability-preserving Runge–Kutta in whitened coordinates.
+        """Two-stage strong-stability-preserving Runge–Kutta, in whitened coordinates.
 
         Acts on the correlations alone; the diagonal of `V` does not move. Positive
         definite, with pivots bounded below, for `h ≤ max_step`.
         """
-        rows = jnp.sqrt(factor.squared_rows())
-        unit = factor.scale_rows(1 / rows).kept()
-        velocity = self._velocity(one_minus_correlation(unit))
-        moved = where_leaving_span(
-            unit,
-            velocity,
-            self._flow_of_factor(unit, velocity, h),
-            lambda: self._flow_of_v(unit, velocity, h),
-        )
-        # the flow keeps unit rows; take back the rounding of this step
-        return moved.scale_rows(rows / jnp.sqrt(moved.squared_rows()))
+
+        def rise(u: Symmetric) -> tuple[Symmetric, Array]:
+            tau = jnp.minimum(h * self.rate, 1.0)
+            first = self._velocity(u)
+            second = self._velocity(u - first * h)
+            return (first + second) * (0.5 * h), 0.5 + 0.5 * (1 - tau) ** 2
+
+        return _raised(factor, rise)
 
     def fourth_order_flow(self, factor, h):
-        """Ten-stage strong-stability-preserving Runge–Kutta in whitened coordinates.
+        """Ten-stage strong-stability-preserving Runge–Kutta, in whitened coordinates.
 
         Positive definite, with pivots bounded below, for `h ≤ 6 max_step`.
         """
-        rows = jnp.sqrt(factor.squared_rows())
-        unit = factor.scale_rows(1 / rows).kept()
-        tau = jnp.minimum(h / 6 * self.rate, 1.0)
 
-        def euler(now: tuple[Symmetric, Array]) -> tuple[Symmetric, Array]:
-            # `V = L Q Lᵀ` with `Q ⪰ least I`
-            q, least = now
-            stage = multiply(unit, cholesky(q, floor=least))
-            velocity = self._velocity(one_minus_correlation(stage))
-            return q + whiten_within(unit, velocity) * (h / 6), least * (1 - tau)
+        def rise(u: Symmetric) -> tuple[Symmetric, Array]:
+            tau = jnp.minimum(h / 6 * self.rate, 1.0)
 
-        identity = Symmetric.identity(factor.m, factor.batch, factor.dtype)
-        q, least = ssp_10_4(euler, (identity, jnp.ones_like(tau)))
-        moved = multiply(unit, cholesky(q, floor=least))
-        return moved.scale_rows(rows / jnp.sqrt(moved.squared_rows()))
+            def euler(now: tuple[Symmetric, Array]) -> tuple[Symmetric, Array]:
+                risen, least = now
+                return risen + self._velocity(u - risen) * (h / 6), least * (1 - tau)
+
+            return ssp_10_4(euler, (u * 0.0, jnp.ones_like(tau)))
+
+        return _raised(factor, rise)
 
     def _velocity(self, u: Symmetric) -> Symmetric:
         return u.map_pairs(lambda u: self.strength * nu(u)).kept()
 
-    def _flow_of_factor(self, unit: Lower, velocity: Symmetric, h) -> Lower:
-        tau = jnp.minimum(h * self.rate, 1.0)
-        y0 = whiten_within(unit, velocity) * h
-        inner = cholesky(y0.add_diagonal(1.0), floor=1 - tau)
-        stage = multiply(unit, inner)
-        y1 = whiten_within(unit, self._velocity(one_minus_correlation(stage))) * h
-        mean = ((y0 + y1) * 0.5).add_diagonal(1.0)
-        floor = 0.5 + 0.5 * (1 - tau) ** 2
-        return multiply(unit, cholesky(mean, floor=floor))
 
-    def _flow_of_v(self, unit: Lower, velocity: Symmetric, h) -> Lower:
-        rho = gram(unit)
-        stage = rho + velocity * h
-        u = stage.pairwise(lambda _a, _b, r: jnp.clip(1 - r, 0.0, 2.0))
-        k1 = self._velocity(u)
-        return semidefinite_cholesky(rho + (velocity + k1) * (0.5 * h))
+def _raised(factor: Lower, rise: Callable[[Symmetric], tuple[Symmetric, Array]]) -> Lower:
+    """The factor after its correlations have risen by `Δ`, each by an equation of its own.
+
+    `rise(u)` is `Δ`, as a function of `u = 1 − ρ`, and a lower bound of the eigenvalues of
+    `I + L⁻¹ Δ L⁻ᵀ`.
+    """
+    rows = jnp.sqrt(factor.squared_rows())
+    unit = factor.scale_rows(1 / rows).kept()
+    change, least = rise(one_minus_correlation(unit))
+    inner = whiten_within(unit, change).add_diagonal(1.0)
+    moved = where_leaving_span(
+        unit,
+        change,
+        multiply(unit, cholesky(inner, floor=least)),
+        lambda: semidefinite_cholesky(gram(unit) + change),
+    )
+    # the diagonal does not move; take back the rounding of this step
+    return moved.scale_rows(rows / jnp.sqrt(moved.squared_rows()))

@@ -2,6 +2,7 @@
 
 from ._ensemble import ensemble
 from ._merge import merge
-from ._result import Ensemble, Samples
+from ._result import Ensemble
+from ._samples import Samples
 
 __all__ = ["Ensemble", "Samples", "ensemble", "merge"]

@@ -35,7 +35,8 @@ from ._chunks import Range, block_size, default_chunk_size, share
 from ._fingerprint import recipe
 from ._processes import merge_processes
 from ._program import mesh_of
-from ._result import Ensemble, Samples
+from ._result import Ensemble
+from ._samples import Samples
 from ._writer import writer
 
 Observable = Callable[[Float[Array, "num_paths m m"]], Float[Array, " num_paths"]]

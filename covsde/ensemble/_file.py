@@ -3,49 +3,53 @@
 import dataclasses
 import json
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 from .. import statistics
 from .._results import load_xarray
 from ..statistics import AbstractStatistic
-from ._result import Ensemble, Samples
-from ._survey import pack, unpack
+from ._samples import Samples
+from ._survey import Tally, pack, unpack
+
+if TYPE_CHECKING:
+    import xarray
 
 _GROUP = "states"
 
 
-def write(ensemble: Ensemble, path: Path) -> Path:
-    """Results in the file's root, states in a group."""
-    about = {
-        "statistics": [_told(one) for one in ensemble.statistics],
-        "names": ensemble.names,
-        "paths": ensemble.paths,
-        "recipe": ensemble.recipe,
-    }
+def write(
+    path: Path,
+    results: "xarray.Dataset",
+    kept: tuple[AbstractStatistic, ...],
+    tally: Tally,
+    about: dict[str, Any],
+) -> Path:
+    """Results in the file's root; states, and what they are of, in a group."""
+    about = about | {"statistics": [_told(one) for one in kept]}
     states = {
         name: (tuple(f"{name}.{i}" for i in range(x.ndim)), x)
-        for name, x in pack(ensemble.tally).items()
+        for name, x in pack(tally).items()
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     small = {name: {"zlib": True, "complevel": 1} for name in states}  # most counts are 0
-    xarray = load_xarray()
-    ensemble.to_xarray().to_netcdf(path, engine="h5netcdf")
-    xarray.Dataset(states, attrs={"about": json.dumps(about)}).to_netcdf(
+    results.to_netcdf(path, engine="h5netcdf")
+    load_xarray().Dataset(states, attrs={"about": json.dumps(about)}).to_netcdf(
         path, mode="a", group=_GROUP, engine="h5netcdf", encoding=small
     )
     return path
 
 
-def read(path: Path) -> Ensemble:
-    """What `write` wrote."""
+def read(path: Path) -> dict[str, Any]:
+    """The fields of the ensemble that `write` wrote."""
     message = f"`path` must be a file of `Ensemble.save`; got {str(path)!r}{{}}."
     if not path.is_file():
         raise ValueError(message.format(", which is no file"))
-    xarray = load_xarray()
+    open_dataset = load_xarray().open_dataset
     try:
-        with xarray.open_dataset(path, group=_GROUP, engine="h5netcdf") as file:
+        with open_dataset(path, group=_GROUP, engine="h5netcdf") as file:
             arrays = {str(name): x.values for name, x in file.items()}
             about = json.loads(file.attrs["about"])
-        with xarray.open_dataset(path, engine="h5netcdf") as file:
+        with open_dataset(path, engine="h5netcdf") as file:
             ts = file["time"].values
             has_samples = "v" in file
             samples = (
@@ -55,7 +59,7 @@ def read(path: Path) -> Ensemble:
             )
     except (OSError, KeyError, ValueError) as error:
         raise ValueError(message.format(" of another kind")) from error
-    return Ensemble(
+    return dict(
         ts=ts,
         names=tuple(about["names"]),
         statistics=tuple(_made(one) for one in about["statistics"]),

@@ -8,7 +8,8 @@ import numpy as np
 
 from .._checks import found
 from ._fingerprint import differences
-from ._result import Ensemble, Samples
+from ._result import Ensemble
+from ._samples import Samples
 
 
 def merge(shards: Sequence[Ensemble | str | Path]) -> Ensemble:

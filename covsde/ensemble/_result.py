@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import numpy as np
 from jaxtyping import ArrayLike, Float
@@ -13,21 +13,14 @@ from jaxtyping import ArrayLike, Float
 from .._results import load_xarray
 from ..statistics import AbstractStatistic, Part, Quantiles, Share
 from ._chunks import Range
+from ._file import read, write
 from ._fingerprint import Recipe
+from ._samples import Samples
 from ._survey import Survey, Tally
+from ._table import sections
 
 if TYPE_CHECKING:
     import xarray
-
-
-class Samples(NamedTuple):
-    """The first paths, whole.
-
-    - `vs`: covariances `(samples, k, m, m)`. `stopped_at`: `(samples,)`, inf where never.
-    """
-
-    vs: np.ndarray
-    stopped_at: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -145,9 +138,8 @@ class Ensemble:
 
         Its folder is made. Needs `xarray`: `pip install 'covsde[io]'`.
         """
-        from ._file import write
-
-        return write(self, Path(path))
+        about = {"names": self.names, "paths": self.paths, "recipe": self.recipe}
+        return write(Path(path), self.to_xarray(), self.statistics, self.tally, about)
 
     @staticmethod
     def load(path: str | Path) -> Ensemble:
@@ -155,14 +147,19 @@ class Ensemble:
 
         **Raises:** `ValueError` for another file.
         """
-        from ._file import read
-
-        return read(Path(path))
+        return Ensemble(**read(Path(path)))
 
     def __str__(self) -> str:
-        from ._table import table
-
-        return table(self)
+        solver = self.recipe["solver"].removesuffix("()")
+        step = float(self.recipe["dt0"].split()[0])
+        first, last = self.paths
+        of = f" ({first:,} to {last - 1:,} of {int(self.recipe['num_paths']):,})"
+        head = [
+            f"{self.title} at t = {float(self.ts[-1]):g}",
+            f"{self.num_paths:,} paths{'' if self.is_whole else of}, {solver}, steps of at "
+            f"most {step:.4g}",
+        ]
+        return "\n".join(head + sections(self.ts, self.names, self.parts, self.tally))
 
     @property
     def title(self) -> str:

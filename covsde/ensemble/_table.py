@@ -1,65 +1,53 @@
 """An ensemble as a table in plain text."""
 
-from __future__ import annotations
-
-from typing import TYPE_CHECKING
-
 import numpy as np
+from jaxtyping import Float
 
-if TYPE_CHECKING:
-    from ._result import Ensemble
+from ..statistics import Part, Share
+from ._survey import Tally
 
 # Times that are shown: with more of them, the last alone.
 _MOST_TIMES = 4
 
 
-def table(ensemble: Ensemble) -> str:
-    """A row for each observable, a section for each time."""
-    solver, step = (
-        ensemble.recipe["solver"].removesuffix("()"),
-        float(ensemble.recipe["dt0"].split()[0]),
-    )
-    last = float(ensemble.ts[-1])
-    lines = [
-        f"{ensemble.title} at t = {last:g}",
-        f"{ensemble.num_paths:,} paths{_which(ensemble)}, {solver}, steps of at most "
-        f"{step:.4g}",
-    ]
-    few = len(ensemble.ts) <= _MOST_TIMES
-    for j in range(len(ensemble.ts)) if few else [len(ensemble.ts) - 1]:
-        lines += ["", *_section(ensemble, j)]
+def sections(
+    ts: Float[np.ndarray, " k"],
+    names: tuple[str, ...],
+    parts: dict[str, Part],
+    tally: Tally,
+) -> list[str]:
+    """The lines of a section for each time, with a row for each observable."""
+    few = len(ts) <= _MOST_TIMES
+    lines = []
+    for j in range(len(ts)) if few else [len(ts) - 1]:
+        lines += ["", *_section(float(ts[j]), j, names, parts, tally)]
     if not few:
-        lines.append(f"(the last of {len(ensemble.ts)} times; `to_xarray()` has all)")
-    return "\n".join(lines)
+        lines.append(f"(the last of {len(ts)} times; `to_xarray()` has all)")
+    return lines
 
 
-def _which(ensemble: Ensemble) -> str:
-    if ensemble.is_whole:
-        return ""
-    first, last = ensemble.paths
-    return f" ({first:,} to {last - 1:,} of {int(ensemble.recipe['num_paths']):,})"
-
-
-def _section(ensemble: Ensemble, j: int) -> list[str]:
-    heads, columns = _columns(ensemble, j)
-    width = max(12, *(len(name) + 2 for name in ensemble.names))
-    time = f"t = {float(ensemble.ts[j]):g}"
-    lines = [f"{time:{width}}" + "".join(f"{head:>11}" for head in heads)]
-    for i, name in enumerate(ensemble.names):
+def _section(
+    t: float, j: int, names: tuple[str, ...], parts: dict[str, Part], tally: Tally
+) -> list[str]:
+    heads, columns = _columns(j, parts)
+    width = max(12, *(len(name) + 2 for name in names))
+    lines = [f"{f't = {t:g}':{width}}" + "".join(f"{head:>11}" for head in heads)]
+    for i, name in enumerate(names):
         cells = "".join(f"{column[i]:11.4g}" for column in columns)
         lines.append(f"{name:{width}}{cells}")
-    if ensemble.tally.stopped["true"][j] > 0:
-        lines.append(f"stopped: {ensemble.stopped[j]:.2%} of the paths")
-    for i, name in enumerate(ensemble.names):
-        lost = int(ensemble.tally.left_out["true"][i, j])
+    if tally.stopped["true"][j] > 0:
+        stopped = Share().result(tally.stopped)["share"].values[j]
+        lines.append(f"stopped: {stopped:.2%} of the paths")
+    for i, name in enumerate(names):
+        lost = int(tally.left_out["true"][i, j])
         if lost:
             lines.append(f"not finite, and left out: {name} of {lost:,} paths")
     return lines
 
 
-def _columns(ensemble: Ensemble, j: int) -> tuple[list[str], list[np.ndarray]]:
+def _columns(j: int, every: dict[str, Part]) -> tuple[list[str], list[np.ndarray]]:
     """Heads, and a column for each: of the results that are one number, and quantiles."""
-    parts = {name: part.values[:, j] for name, part in ensemble.parts.items()}
+    parts = {name: part.values[:, j] for name, part in every.items()}
     heads, columns = [], []
 
     def add(head: str, column: np.ndarray) -> None:
@@ -73,7 +61,7 @@ def _columns(ensemble: Ensemble, j: int) -> tuple[list[str], list[np.ndarray]]:
     if "minimum" in parts:
         add("least", parts["minimum"])
     if "quantile" in parts:
-        levels = np.asarray(ensemble.parts["quantile"].at)
+        levels = np.asarray(every["quantile"].at)
         for level, column in zip(levels, parts["quantile"].T, strict=True):
             add(f"{100 * level:.4g}%", column)
     if "maximum" in parts:

@@ -23,21 +23,18 @@ from ._algebra import (
     whiten_fourth_moment,
     whiten_within,
 )
-from ._layout import (
-    UNROLLED_MAX,
-    Lower,
-    Symmetric,
-    materialise,
-    num_entries,
-)
+from ._apart import apart, materialise
+from ._layout import PACKED_MAX, ROWS_MAX, Lower, Symmetric, num_entries, num_stored
 from ._square import Square
 
 __all__ = [
+    "PACKED_MAX",
+    "ROWS_MAX",
     "SINGULAR_PIVOT",
-    "UNROLLED_MAX",
     "Lower",
     "Square",
     "Symmetric",
+    "apart",
     "beyond_span",
     "cholesky",
     "congruence",
@@ -52,6 +49,7 @@ __all__ = [
     "multiply",
     "multiply_square",
     "num_entries",
+    "num_stored",
     "one_minus_correlation",
     "semidefinite_cholesky",
     "solve_rows",

@@ -1,10 +1,11 @@
 """The algebra of covariance factors, in whichever layout the matrices are stored."""
 
 import jax.numpy as jnp
+from jax import lax
 from jaxtyping import Array
 
-from . import _blocked, _unrolled
-from ._layout import Lower, Symmetric
+from . import _blocked, _rows, _unrolled
+from ._layout import Lower, Symmetric, is_packed
 from ._square import Square
 
 # A pivot below this many machine epsilons (times m and the diagonal entry) is rounding.
@@ -23,7 +24,9 @@ _Y2 = (857 - 58 * _ROOT) / 630
 
 
 def _kernels(a: Lower | Symmetric | Square):
-    return _unrolled if a.packed else _blocked
+    if is_packed(a.m):
+        return _unrolled
+    return _rows if a.paths_last else _blocked
 
 
 def multiply(a: Lower, b: Lower) -> Lower:
@@ -76,7 +79,7 @@ def whiten_within(factor: Lower, s: Symmetric) -> Symmetric:
 def whiten_fourth_moment(factor: Lower, root: Lower) -> Symmetric:
     """`whiten_within` of `E[x²(x²)ᵀ] = vvᵀ + 2 V∘V`, for `x ~ N(0, V)`, `V = R Rᵀ`.
 
-    Up to `UNROLLED_MAX` rows it is formed from the rows of `R` as a sum of squares: so it
+    Up to `ROWS_MAX` rows it is formed from the rows of `R` as a sum of squares: so it
     is positive semi-definite, and rounding costs `eps/√(1−ρ)` and not `eps/(1−ρ)`.
     """
     kernel = _kernels(factor).whiten_fourth_moment
@@ -101,7 +104,7 @@ def beyond_span(factor: Lower, s: Symmetric) -> Array:
 
 def solve_rows(factor: Lower, rows: Array) -> Array:
     """`L⁻¹ x` for row vectors `x`, in the span of `V`: empty at zero pivots."""
-    kernels, columns = _kernels(factor), 1 if factor.packed else -1
+    kernels, columns = _kernels(factor), 1 if factor.paths_last else -1
     one_column = jnp.expand_dims(rows, columns)
     if factor.invertible:
         solved = kernels.solve(factor.m, factor.data, one_column)
@@ -117,8 +120,7 @@ def _filled(factor: Lower) -> Lower:
 
 def lower_half(s: Symmetric) -> Lower:
     """`Φ(S)`, strictly lower part plus half the diagonal, so that `Φ + Φᵀ = S`."""
-    below = s.data if s.packed else jnp.tril(s.data)
-    return Lower(below, s.m).scale_diagonal(0.5)
+    return Lower(s.data * s.weights(0.5, 1.0, above=0.0), s.m)
 
 
 def cholesky(s: Symmetric, *, floor: Array | float | None = None) -> Lower:
@@ -128,16 +130,22 @@ def cholesky(s: Symmetric, *, floor: Array | float | None = None) -> Lower:
     pivot is at least `floor` (a number): for matrices whose pivots are known to be
     bounded below, it takes back what rounding took away.
     """
-    if floor is None:
-        if not s.packed:
-            return Lower(_blocked.cholesky_lapack(s.data), s.m, True)
-        floor = -jnp.inf
+    lowest = -jnp.inf if floor is None else floor
 
     def pivot(d, _):
-        root = jnp.sqrt(jnp.maximum(d, floor))
+        root = jnp.sqrt(jnp.maximum(d, lowest))
         return root, 1 / root
 
-    return Lower(_kernels(s).cholesky(s.m, s.data, pivot), s.m, True)
+    def by_columns() -> Lower:
+        return Lower(_kernels(s).cholesky(s.m, s.data, pivot), s.m, True)
+
+    if s.paths_last:
+        return by_columns()
+    factor = Lower(_blocked.cholesky_lapack(s.data), s.m, True)
+    if floor is None:
+        return factor
+    held = factor.diagonal() ** 2 >= jnp.max(jnp.asarray(floor))  # false for NaN
+    return lax.cond(jnp.all(held), lambda: factor, by_columns)
 
 
 def triangularise(a: Square) -> Lower:

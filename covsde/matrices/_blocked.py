@@ -7,6 +7,9 @@ from jax import lax
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array
 
+# in one pass over the entries
+_COLUMNS = 8
+
 
 def _t(a):
     return jnp.swapaxes(a, -1, -2)
@@ -100,10 +103,15 @@ def triangularise(m, a, floor):
 
 
 def one_minus_correlation(m, unit):
-    """½ |l̂_a − l̂_b|² from the unit rows l̂ of the factor, one column at a time."""
+    """½ |l̂_a − l̂_b|² from the unit rows l̂ of the factor, eight columns at a time."""
 
-    def column(total, values):
-        return total + 0.5 * (values[..., :, None] - values[..., None, :]) ** 2, None
+    def columns(total, some):
+        for one in some:
+            total = total + 0.5 * (one[..., :, None] - one[..., None, :]) ** 2
+        return total, None
 
-    columns = jnp.moveaxis(unit, -1, 0)
-    return lax.scan(column, jnp.zeros_like(unit), columns)[0]
+    groups = -(-m // _COLUMNS)
+    rest = [(0, groups * _COLUMNS - m), *[(0, 0)] * (unit.ndim - 1)]
+    by_column = jnp.pad(jnp.moveaxis(unit, -1, 0), rest)
+    by_group = by_column.reshape(groups, _COLUMNS, *by_column.shape[1:])
+    return lax.scan(columns, jnp.zeros_like(unit), by_group)[0]

@@ -1,15 +1,18 @@
 """Memory layout of batches of symmetric and of lower-triangular matrices.
 
-Up to `UNROLLED_MAX` rows the `m(m+1)/2` entries of the lower triangle are stored
-packed, row by row, with the paths as the *last* axis: `(D, *batch)`. Every entry is
-then one long vector over the paths. Above it, matrices are stored whole with the paths
-first, `(*batch, m, m)`, for LAPACK. `benchmarks/crossover.py` measures where the two meet.
+Up to `PACKED_MAX` rows the `m(m+1)/2` entries of the lower triangle are stored packed, row
+by row, with the paths as the *last* axis: `(D, *batch)`. Every entry is then one long
+vector over the paths. Up to `ROWS_MAX` rows matrices are stored whole, the paths still
+last, `(m, m, *batch)`; above, with the paths first, `(*batch, m, m)`, for LAPACK.
+`benchmarks/crossover.py` measures where they meet.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import itertools
+import operator
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -20,7 +23,21 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float
 
-UNROLLED_MAX = 8
+from ._apart import materialise
+from ._triangles import mirror, pack_lower, pack_pairs, unpack_lower, unpack_pairs
+
+PACKED_MAX, ROWS_MAX = 4, 8
+
+
+def is_packed(m: int) -> bool:
+    """Whether triangles of so many rows are stored packed."""
+    return m <= PACKED_MAX
+
+
+def has_paths_last(m: int) -> bool:
+    """Whether the paths of matrices of so many rows are the last axis."""
+    return m <= ROWS_MAX
+
 
 _T = TypeVar("_T", bound="Triangle")
 
@@ -30,21 +47,38 @@ def num_entries(m: int) -> int:
     return m * (m + 1) // 2
 
 
+def num_stored(m: int) -> int:
+    """Number of entries of a symmetric or triangular matrix in memory."""
+    return num_entries(m) if is_packed(m) else m * m
+
+
 def entry_indices(m: int) -> tuple[np.ndarray, np.ndarray]:
     """Row and column of each packed entry."""
     return np.tril_indices(m)
 
 
-def materialise(x: Array) -> Array:
-    """`x`, computed once and kept in memory.
+def _whole(m: int, batch: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of matrices that are stored whole."""
+    return (m, m, *batch) if has_paths_last(m) else (*batch, m, m)
 
-    XLA on CPU recomputes a cheap expression in every consumer that it is fused into, which
-    makes chains of unrolled products quadratic, to run and to compile. It does not fuse
-    through a conditional, here one whose outcome only the run can know: it is always true.
+
+def paths_to_layout(a: Float[Array, "*batch m m"]) -> Array:
+    """Whole matrices, batch first, as they are stored."""
+    return jnp.moveaxis(a, (-2, -1), (0, 1)) if has_paths_last(a.shape[-1]) else a
+
+
+def layout_to_paths(data: Array, m: int) -> Float[Array, "*batch m m"]:
+    """Whole matrices as they are stored, batch first."""
+    return jnp.moveaxis(data, (0, 1), (-2, -1)) if has_paths_last(m) else data
+
+
+def add_up(x: Array, axis: int = 0) -> Array:
+    """The sum along a short axis, term by term.
+
+    XLA on CPU hands a reduction to a library that is made for long ones.
     """
-    probe = lax.stop_gradient(x.ravel()[0])
-    always = jnp.minimum((probe > 0).astype(x.dtype), 0) == 0
-    return lax.cond(always, lambda x: x, jnp.zeros_like, x)
+    terms = [lax.index_in_dim(x, i, axis, keepdims=False) for i in range(x.shape[axis])]
+    return functools.reduce(operator.add, terms)
 
 
 def _take(x: Array, index: np.ndarray) -> Array:
@@ -60,26 +94,35 @@ class Triangle(eqx.Module):
 
     @property
     def packed(self) -> bool:
-        return self.m <= UNROLLED_MAX
+        return is_packed(self.m)
+
+    @property
+    def paths_last(self) -> bool:
+        return has_paths_last(self.m)
 
     @property
     def batch(self) -> tuple[int, ...]:
         """Shape of the batch: `()` for one matrix, `(num_paths,)` for an ensemble."""
-        return self.data.shape[1:] if self.packed else self.data.shape[:-2]
+        if not self.paths_last:
+            return self.data.shape[:-2]
+        return self.data.shape[1 if self.packed else 2 :]
 
     @property
     def dtype(self):
         return self.data.dtype
 
     def kept(self: _T) -> _T:
-        """These matrices, computed once and kept: for entries that are read often."""
+        """These matrices, computed once and kept: for entries that are read often.
+
+        Kernels on whole matrices keep what they are given in any case.
+        """
         return self._with(materialise(self.data)) if self.packed else self
 
     def repeat(self: _T, num_paths: int) -> _T:
         """One matrix, for each of so many paths."""
         tail = self.data.shape
-        shape = (*tail, num_paths) if self.packed else (num_paths, *tail)
-        data = self.data[..., None] if self.packed else self.data
+        shape = (*tail, num_paths) if self.paths_last else (num_paths, *tail)
+        data = self.data[..., None] if self.paths_last else self.data
         return self._with(jnp.broadcast_to(data, shape))
 
     # Elementwise algebra. `other` is of the same kind, or a number, or one per path.
@@ -89,7 +132,9 @@ class Triangle(eqx.Module):
             return other.data
         if jnp.ndim(other) == 0:
             return other
-        return other[None] if self.packed else other[..., None, None]
+        if self.packed:
+            return other[None]
+        return other[None, None] if self.paths_last else other[..., None, None]
 
     def _with(self: _T, data: Array) -> _T:
         return dataclasses.replace(self, data=data)
@@ -114,19 +159,26 @@ class Triangle(eqx.Module):
         if self.packed:
             rows, columns = entry_indices(self.m)
             return _take(self.data, np.flatnonzero(rows == columns))
+        if self.paths_last:
+            return jnp.stack([self.data[i, i] for i in range(self.m)])
         return jnp.diagonal(self.data, axis1=-2, axis2=-1)
 
     def row_axis(self) -> int:
         """The axis of a row vector (as `diagonal` returns it) that counts the rows."""
-        return 0 if self.packed else -1
+        return 0 if self.paths_last else -1
 
     def largest(self) -> Array:
         """Largest absolute entry, one per path."""
-        return jnp.max(jnp.abs(self.data), axis=0 if self.packed else (-2, -1))
+        axes = (0, 1) if self.paths_last else (-2, -1)
+        return jnp.max(jnp.abs(self.data), axis=0 if self.packed else axes)
+
+    def sum_rows(self, rows: Array) -> Array:
+        """The sum of a row vector, one per path."""
+        return add_up(rows) if self.paths_last else jnp.sum(rows, axis=-1)
 
     def trace(self) -> Array:
         """Trace, one per path: `batch`."""
-        return jnp.sum(self.diagonal(), axis=self.row_axis())
+        return self.sum_rows(self.diagonal())
 
     def per_row(self, number: Array) -> Array:
         """One number per path as a row vector, the same in every row."""
@@ -135,20 +187,30 @@ class Triangle(eqx.Module):
 
     def by_row(self, rows: Array) -> Array:
         """A row vector spread over the entries `(a, b)` by their row `a`."""
-        return _take(rows, entry_indices(self.m)[0]) if self.packed else rows[..., :, None]
+        if self.packed:
+            return _take(rows, entry_indices(self.m)[0])
+        return rows[:, None] if self.paths_last else rows[..., :, None]
 
     def by_column(self, rows: Array) -> Array:
         """A row vector spread over the entries `(a, b)` by their column `b`."""
-        return _take(rows, entry_indices(self.m)[1]) if self.packed else rows[..., None, :]
+        if self.packed:
+            return _take(rows, entry_indices(self.m)[1])
+        return rows[None, :] if self.paths_last else rows[..., None, :]
 
-    def weights(self, on: float, off: float) -> Array:
-        """A constant for every entry: `on` on the diagonal, `off` elsewhere."""
+    def weights(self, on: float, off: float, above: float | None = None) -> Array:
+        """A constant for every entry: `on` on the diagonal, `off` elsewhere.
+
+        Where the half above it is stored, the constant there may be another.
+        """
         ones = (1,) * len(self.batch)
         if self.packed:
             rows, columns = entry_indices(self.m)
             weights = np.where(rows == columns, on, off).reshape(-1, *ones)
         else:
-            weights = np.where(np.eye(self.m), on, off).reshape(*ones, self.m, self.m)
+            upper = np.triu(np.ones((self.m, self.m)), 1)
+            weights = np.where(np.eye(self.m), on, off)
+            weights = np.where(upper, off if above is None else above, weights)
+            weights = weights.reshape(_whole(self.m, ones))
         return jnp.asarray(weights, self.dtype)
 
     def scale_diagonal(self: _T, number: float) -> _T:
@@ -164,20 +226,20 @@ class Triangle(eqx.Module):
     @classmethod
     def from_diagonal(cls: type[_T], rows: Array, m: int) -> _T:
         """Diagonal matrices from row vectors."""
-        if m <= UNROLLED_MAX:
+        if is_packed(m):
             row, column = entry_indices(m)
             zero = jnp.zeros_like(rows[0])
             entries = [
                 rows[i] if i == j else zero for i, j in zip(row, column, strict=True)
             ]
             return cls(jnp.stack(entries), m)
-        eye = jnp.eye(m, dtype=rows.dtype).reshape((1,) * (rows.ndim - 1) + (m, m))
-        return cls(rows[..., None] * eye, m)
+        eye = jnp.eye(m, dtype=rows.dtype).reshape(_whole(m, (1,) * (rows.ndim - 1)))
+        return cls((rows[:, None] if has_paths_last(m) else rows[..., None]) * eye, m)
 
     @classmethod
     def identity(cls: type[_T], m: int, batch: tuple[int, ...] = (), dtype=None) -> _T:
         """Identity matrices."""
-        shape = (m, *batch) if m <= UNROLLED_MAX else (*batch, m)
+        shape = (m, *batch) if has_paths_last(m) else (*batch, m)
         return cls.from_diagonal(jnp.ones(shape, dtype), m)
 
 
@@ -188,15 +250,15 @@ class Symmetric(Triangle):
     def from_dense(cls, v: Float[Array, "*batch m m"]) -> Symmetric:
         """Packs symmetric matrices; reads the lower triangle."""
         m = v.shape[-1]
-        if m <= UNROLLED_MAX:
+        if is_packed(m):
             rows, columns = entry_indices(m)
             return cls(jnp.moveaxis(v[..., rows, columns], -1, 0), m)
-        return cls(v, m)
+        return cls(paths_to_layout(v), m)
 
     def to_dense(self) -> Float[Array, "*batch m m"]:
         """The matrices as an ordinary array, batch first."""
         if not self.packed:
-            return self.data
+            return layout_to_paths(self.data, self.m)
         rows, columns = entry_indices(self.m)
         index = np.zeros((self.m, self.m), int)
         index[rows, columns] = index[columns, rows] = np.arange(len(rows))
@@ -205,19 +267,29 @@ class Symmetric(Triangle):
     def pairwise(self, fn: Callable[[Array, Array, Array], Array]) -> Symmetric:
         """Entries `fn(v_aa, v_bb, v_ab)`, elementwise over all pairs."""
         diagonal = self.diagonal()
-        v_aa, v_bb, v_ab = jnp.broadcast_arrays(
-            self.by_row(diagonal), self.by_column(diagonal), self.data
-        )
-        return Symmetric(fn(v_aa, v_bb, v_ab), self.m)
+        if self.packed or not self.paths_last:
+            rows, columns = self.by_row(diagonal), self.by_column(diagonal)
+            return self._with(fn(*jnp.broadcast_arrays(rows, columns, self.data)))
+        rows, columns = (_take(diagonal, index) for index in entry_indices(self.m))
+        entries = fn(rows, columns, pack_lower(self.m, self.data))
+        return self._with(mirror(self.m, unpack_lower(self.m, entries)))
 
-    def map_pairs(self, fn: Callable[[Array], Array]) -> Symmetric:
-        """`fn` of the entries off the diagonal, elementwise; 0 on it."""
-        if not self.packed:
-            return self._with(fn(self.data)).scale_diagonal(0.0)
-        rows, columns = entry_indices(self.m)
+    def map_pairs(self, fn: Callable[..., Array], *each: Array | float) -> Symmetric:
+        """`fn` of the entries off the diagonal, elementwise; 0 on it.
+
+        `each` are numbers, or one per path, that `fn` takes beside the entries.
+        """
+        if not self.paths_last:
+            aligned = (self._aligned(x) for x in each)
+            return self._with(fn(self.data, *aligned)).scale_diagonal(0.0)
         if self.m == 1:
             return self * 0.0
-        values = fn(_take(self.data, np.flatnonzero(rows != columns)))
+        each = tuple(x if jnp.ndim(x) == 0 else jnp.asarray(x)[None] for x in each)
+        if not self.packed:
+            pairs = fn(pack_pairs(self.m, self.data), *each)
+            return self._with(unpack_pairs(self.m, pairs))
+        rows, columns = entry_indices(self.m)
+        values = fn(_take(self.data, np.flatnonzero(rows != columns)), *each)
         zero = jnp.zeros_like(values[0])
         strict = iter(values)
         entries = [
@@ -254,15 +326,15 @@ class Lower(Triangle):
     def from_dense(cls, factor: Float[Array, "*batch m m"]) -> Lower:
         """Packs lower-triangular matrices; entries above the diagonal are ignored."""
         m = factor.shape[-1]
-        if m <= UNROLLED_MAX:
+        if is_packed(m):
             rows, columns = entry_indices(m)
             return cls(jnp.moveaxis(factor[..., rows, columns], -1, 0), m)
-        return cls(jnp.tril(factor), m)
+        return cls(paths_to_layout(jnp.tril(factor)), m)
 
     def to_dense(self) -> Float[Array, "*batch m m"]:
         """The matrices as an ordinary array, batch first."""
         if not self.packed:
-            return self.data
+            return layout_to_paths(self.data, self.m)
         rows, columns = entry_indices(self.m)
         dense = jnp.zeros((self.m, self.m, *self.batch), self.dtype)
         dense = dense.at[rows, columns].set(self.data)
@@ -271,8 +343,10 @@ class Lower(Triangle):
     @classmethod
     def from_entries(cls, entries: Float[Array, "entries *batch"], m: int) -> Lower:
         """Lower-triangular matrices from their entries, row by row, paths last."""
-        if m <= UNROLLED_MAX:
+        if is_packed(m):
             return cls(entries, m)
+        if has_paths_last(m):
+            return cls(unpack_lower(m, entries), m)
         rows, columns = entry_indices(m)
         dense = jnp.zeros((*entries.shape[1:], m, m), entries.dtype)
         return cls(dense.at[..., rows, columns].set(jnp.moveaxis(entries, 0, -1)), m)
@@ -294,24 +368,24 @@ class Lower(Triangle):
         scaled = self.scale_diagonal(diagonal)
         if self.packed:
             return Symmetric(scaled.data, self.m)
+        axes = (0, 1) if self.paths_last else (-2, -1)
         below = self.strict().data
-        return Symmetric(scaled.data + jnp.swapaxes(below, -1, -2), self.m)
+        return Symmetric(scaled.data + jnp.swapaxes(below, *axes), self.m)
 
     def squared_rows(self) -> Array:
         """Squared norm of each row, the diagonal of `L Lᵀ`, as a row vector."""
-        if not self.packed:
+        if not self.paths_last:
             return jnp.sum(self.data**2, axis=-1)
+        if not self.packed:
+            return add_up(self.data**2, axis=1)
         starts = [num_entries(i) for i in range(self.m + 1)]
         return jnp.stack(
-            [
-                jnp.sum(self.data[start:end] ** 2, axis=0)
-                for start, end in itertools.pairwise(starts)
-            ]
+            [add_up(self.data[start:end] ** 2) for start, end in itertools.pairwise(starts)]
         )
 
     def log_det(self) -> Array:
         """`log det(L Lᵀ)`, one per path."""
-        return 2 * jnp.sum(jnp.log(jnp.abs(self.diagonal())), axis=self.row_axis())
+        return 2 * self.sum_rows(jnp.log(jnp.abs(self.diagonal())))
 
     def is_singular(self) -> Array:
         """Whether a pivot is exactly zero, one per path."""

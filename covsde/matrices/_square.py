@@ -8,26 +8,36 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from ._layout import UNROLLED_MAX, Symmetric, Triangle, entry_indices, materialise
+from ._apart import materialise
+from ._layout import (
+    Symmetric,
+    Triangle,
+    add_up,
+    entry_indices,
+    has_paths_last,
+    is_packed,
+    layout_to_paths,
+    paths_to_layout,
+)
 
 
 class Square(eqx.Module):
     """A batch of m×m matrices of no special form.
 
-    Up to `UNROLLED_MAX` rows `data` is `(m, m, *batch)`, above it `(*batch, m, m)`.
+    Up to `ROWS_MAX` rows `data` is `(m, m, *batch)`, above it `(*batch, m, m)`.
     """
 
     data: Array
     m: int = eqx.field(static=True)
 
     @property
-    def packed(self) -> bool:
-        return self.m <= UNROLLED_MAX
+    def paths_last(self) -> bool:
+        return has_paths_last(self.m)
 
     @property
     def batch(self) -> tuple[int, ...]:
         """Shape of the batch: `()` for one matrix, `(num_paths,)` for an ensemble."""
-        return self.data.shape[2:] if self.packed else self.data.shape[:-2]
+        return self.data.shape[2:] if self.paths_last else self.data.shape[:-2]
 
     @property
     def dtype(self):
@@ -38,7 +48,7 @@ class Square(eqx.Module):
 
     def __mul__(self, number) -> Square:
         if jnp.ndim(number) > 0:
-            number = number[None, None] if self.packed else number[..., None, None]
+            number = number[None, None] if self.paths_last else number[..., None, None]
         return Square(self.data * number, self.m)
 
     __rmul__ = __mul__
@@ -47,49 +57,49 @@ class Square(eqx.Module):
     def mT(self) -> Square:
         """The transposes."""
         data = self.data
-        return Square(jnp.swapaxes(data, 0, 1) if self.packed else data.mT, self.m)
+        return Square(jnp.swapaxes(data, 0, 1) if self.paths_last else data.mT, self.m)
 
     def row_axis(self) -> int:
         """The axis of a row vector that counts the rows."""
-        return 0 if self.packed else -1
+        return 0 if self.paths_last else -1
 
     @classmethod
     def outer(cls, x: Array, y: Array, m: int) -> Square:
         """`x yᵀ` of row vectors."""
-        packed = m <= UNROLLED_MAX
-        return cls(x[:, None] * y[None] if packed else x[..., :, None] * y[..., None, :], m)
+        last = has_paths_last(m)
+        return cls(x[:, None] * y[None] if last else x[..., :, None] * y[..., None, :], m)
 
     def kept(self) -> Square:
         """These matrices, computed once and kept: for entries that are read often."""
-        return Square(materialise(self.data), self.m) if self.packed else self
+        return Square(materialise(self.data), self.m) if self.paths_last else self
 
     def scale_rows(self, rows: Array) -> Square:
         """`diag(rows) A`."""
-        spread = rows[:, None] if self.packed else rows[..., :, None]
+        spread = rows[:, None] if self.paths_last else rows[..., :, None]
         return Square(self.data * spread, self.m)
 
     def scale_columns(self, rows: Array) -> Square:
         """`A diag(rows)`."""
-        spread = rows[None, :] if self.packed else rows[..., None, :]
+        spread = rows[None, :] if self.paths_last else rows[..., None, :]
         return Square(self.data * spread, self.m)
 
     def centred(self) -> Square:
         """`P A`, `P = I − 11ᵀ/m`: every column less its mean."""
-        axis = 0 if self.packed else -2
+        axis = 0 if self.paths_last else -2
         return Square(self.data - jnp.mean(self.data, axis=axis, keepdims=True), self.m)
 
     def trace(self) -> Array:
         """Trace, one per path: `batch`."""
-        axes = (0, 1) if self.packed else (-2, -1)
+        axes = (0, 1) if self.paths_last else (-2, -1)
         return jnp.trace(self.data, axis1=axes[0], axis2=axes[1])
 
     def largest(self) -> Array:
         """Largest absolute entry, one per path."""
-        return jnp.max(jnp.abs(self.data), axis=(0, 1) if self.packed else (-2, -1))
+        return jnp.max(jnp.abs(self.data), axis=(0, 1) if self.paths_last else (-2, -1))
 
     def apply(self, rows: Array) -> Array:
         """`A x` for row vectors `x`."""
-        if self.packed:
+        if self.paths_last:
             return functools.reduce(
                 jnp.add, [self.data[:, k] * rows[k][None] for k in range(self.m)]
             )
@@ -97,21 +107,24 @@ class Square(eqx.Module):
 
     def squared_rows(self) -> Array:
         """Squared norm of each row, as a row vector."""
-        return jnp.sum(self.data**2, axis=1 if self.packed else -1)
+        if self.paths_last:
+            return add_up(self.data**2, axis=1)
+        return jnp.sum(self.data**2, axis=-1)
 
     def squared_norm(self) -> Array:
         """`tr A Aᵀ`, one per path."""
-        return jnp.sum(self.data**2, axis=(0, 1) if self.packed else (-2, -1))
+        rows = self.squared_rows()
+        return add_up(rows) if self.paths_last else jnp.sum(rows, axis=-1)
 
     @classmethod
     def from_dense(cls, a: Float[Array, "*batch m m"]) -> Square:
         """Takes ordinary arrays, batch first."""
         m = a.shape[-1]
-        return cls(jnp.moveaxis(a, (-2, -1), (0, 1)) if m <= UNROLLED_MAX else a, m)
+        return cls(paths_to_layout(a), m)
 
     def to_dense(self) -> Float[Array, "*batch m m"]:
         """The matrices as an ordinary array, batch first."""
-        return jnp.moveaxis(self.data, (0, 1), (-2, -1)) if self.packed else self.data
+        return layout_to_paths(self.data, self.m)
 
     @classmethod
     def from_triangle(cls, a: Triangle) -> Square:
@@ -129,7 +142,7 @@ class Square(eqx.Module):
 
     def symmetric(self) -> Symmetric:
         """The symmetric matrix that has these entries on and below the diagonal."""
-        if not self.packed:
+        if not is_packed(self.m):
             return Symmetric(self.data, self.m)
         rows, columns = entry_indices(self.m)
         pairs = zip(rows.tolist(), columns.tolist(), strict=True)
@@ -145,4 +158,4 @@ class Square(eqx.Module):
     def from_entries(cls, entries: Float[Array, "entries *batch"], m: int) -> Square:
         """Matrices from their `m²` entries, row by row, paths last."""
         data = entries.reshape(m, m, *entries.shape[1:])
-        return cls(data if m <= UNROLLED_MAX else jnp.moveaxis(data, (0, 1), (-2, -1)), m)
+        return cls(data if has_paths_last(m) else jnp.moveaxis(data, (0, 1), (-2, -1)), m)

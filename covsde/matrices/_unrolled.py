@@ -3,13 +3,16 @@
 A kernel takes and returns `(D, *batch)` arrays. Each line of arithmetic is over all paths.
 """
 
-from collections.abc import Callable
+import functools
+import operator
+from collections.abc import Callable, Iterable
 
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from ._layout import entry_indices, materialise
+from ._apart import apart, materialise
+from ._layout import entry_indices
 
 
 def _unstack(a: Array) -> list[Array]:
@@ -28,57 +31,67 @@ def _sym(a, i: int, j: int) -> Array:
 def _build(m: int, entry: Callable[[int, int], Array]) -> Array:
     rows, columns = entry_indices(m)
     pairs = zip(rows.tolist(), columns.tolist(), strict=True)
-    return materialise(jnp.stack([entry(i, j) for i, j in pairs]))
+    return jnp.stack([entry(i, j) for i, j in pairs])
 
 
-def _dot(terms) -> Array:
-    first, *rest = terms
-    for term in rest:
-        first = first + term
-    return first
+def dot(terms: Iterable[Array]) -> Array:
+    """The sum of the terms."""
+    return functools.reduce(operator.add, terms)
 
 
+def less(value: Array, terms: Iterable[Array]) -> Array:
+    """The value less the terms."""
+    return functools.reduce(operator.sub, terms, value)
+
+
+def _inverse_pivots(m, a) -> list[Array]:
+    """`1/L_ii`: a division takes as long as ten products."""
+    return [1 / a[_at(i, i)] for i in range(m)]
+
+
+@apart(0)
 def multiply(m, a, b):
     """Lower × lower."""
     a, b = _unstack(a), _unstack(b)
-    return _build(
-        m, lambda i, j: _dot(a[_at(i, k)] * b[_at(k, j)] for k in range(j, i + 1))
-    )
+    return _build(m, lambda i, j: dot(a[_at(i, k)] * b[_at(k, j)] for k in range(j, i + 1)))
 
 
+@apart(0)
 def multiply_symmetric(m, a, b):
     """Product of two commuting symmetric matrices (which is symmetric)."""
     a, b = _unstack(a), _unstack(b)
-    return _build(m, lambda i, j: _dot(_sym(a, i, k) * _sym(b, k, j) for k in range(m)))
+    return _build(m, lambda i, j: dot(_sym(a, i, k) * _sym(b, k, j) for k in range(m)))
 
 
 def multiply_square(m, a, b):
     """A B for `(m, m, *batch)` arrays: a sum of outer products, one line each."""
-    return _dot(a[:, k][:, None] * b[k][None] for k in range(m))
+    return dot(a[:, k][:, None] * b[k][None] for k in range(m))
 
 
+@apart(0)
 def gram(m, a):
     """Lower × its transpose."""
     a = _unstack(a)
-    return _build(m, lambda i, j: _dot(a[_at(i, k)] * a[_at(j, k)] for k in range(j + 1)))
+    return _build(m, lambda i, j: dot(a[_at(i, k)] * a[_at(j, k)] for k in range(j + 1)))
 
 
+@apart(0)
 def congruence(m, a, s):
     """Lower × symmetric × transpose of lower."""
     a, s = _unstack(a), _unstack(s)
     # rows of (L S), kept whole: they are used in every entry of the product
     left = _unstack(
-        _build(m, lambda i, j: _dot(a[_at(i, k)] * _sym(s, k, j) for k in range(i + 1)))
+        _build(m, lambda i, j: dot(a[_at(i, k)] * _sym(s, k, j) for k in range(i + 1)))
     )
     # (L S Lᵀ)_ij needs (L S)_il for l ≤ j ≤ i only
-    return _build(
-        m, lambda i, j: _dot(left[_at(i, k)] * a[_at(j, k)] for k in range(j + 1))
-    )
+    return _build(m, lambda i, j: dot(left[_at(i, k)] * a[_at(j, k)] for k in range(j + 1)))
 
 
+@apart(0)
 def whiten(m, a, s):
     """L⁻¹ S L⁻ᵀ by two triangular solves."""
     a, s = _unstack(a), _unstack(s)
+    inverse = _inverse_pivots(m, a)
     # Y = L⁻¹ S has columns; the lower triangle of Z = Y L⁻ᵀ needs all of Y's lower part.
     y: dict[tuple[int, int], Array] = {}
     for j in range(m):
@@ -86,7 +99,7 @@ def whiten(m, a, s):
             value = _sym(s, i, j)
             for k in range(i):
                 value = value - a[_at(i, k)] * y[k, j]
-            y[i, j] = value / a[_at(i, i)]
+            y[i, j] = value * inverse[i]
     # Z Lᵀ = Y: Z_ij = (Y_ij − Σ_{k<j} Z_ik L_jk) / L_jj
     z: dict[tuple[int, int], Array] = {}
     for i in range(m):
@@ -94,27 +107,30 @@ def whiten(m, a, s):
             value = y[i, j]
             for k in range(j):
                 value = value - z[i, k] * a[_at(j, k)]
-            z[i, j] = value / a[_at(j, j)]
+            z[i, j] = value * inverse[j]
     return _build(m, lambda i, j: z[i, j])
 
 
 def solve(m, a, b):
     """L⁻¹ B for `(m, columns, *batch)` arrays B."""
     a, y = _unstack(a), []
+    inverse = _inverse_pivots(m, a)
     for i in range(m):
         value = b[i]
         for k in range(i):
             value = value - a[_at(i, k)][None] * y[k]
-        y.append(value / a[_at(i, i)][None])
+        y.append(value * inverse[i][None])
     return jnp.stack(y)
 
 
+@apart(0)
 def whiten_fourth_moment(m, a, r):
     """L⁻¹ (vvᵀ + 2 V∘V) L⁻ᵀ for V = R Rᵀ with diagonal v, as a sum of squares.
 
     With columns r_k of R it is wwᵀ + 2 Σ_kl z_kl z_klᵀ, z_kl = L⁻¹(r_k∘r_l), w = Σ_k z_kk.
     """
     a, r = _unstack(a), _unstack(r)
+    inverse = _inverse_pivots(m, a)
     z: dict[tuple[int, int, int], Array] = {}
     for l in range(m):
         for k in range(l + 1):
@@ -122,30 +138,32 @@ def whiten_fourth_moment(m, a, r):
                 value = r[_at(i, k)] * r[_at(i, l)]
                 for j in range(l, i):
                     value = value - a[_at(i, j)] * z[k, l, j]
-                z[k, l, i] = value / a[_at(i, i)]
-    w = [_dot(z[k, k, i] for k in range(i + 1)) for i in range(m)]
+                z[k, l, i] = value * inverse[i]
+    w = [dot(z[k, k, i] for k in range(i + 1)) for i in range(m)]
 
     def entry(i: int, j: int) -> Array:
-        equal = _dot(z[k, k, i] * z[k, k, j] for k in range(j + 1))
+        equal = dot(z[k, k, i] * z[k, k, j] for k in range(j + 1))
         total = w[i] * w[j] + 2 * equal
         pairs = [(k, l) for l in range(j + 1) for k in range(l)]
         if pairs:
-            total = total + 4 * _dot(z[k, l, i] * z[k, l, j] for k, l in pairs)
+            total = total + 4 * dot(z[k, l, i] * z[k, l, j] for k, l in pairs)
         return total
 
     return _build(m, entry)
 
 
+@apart(0)
 def divide_right(m, a, b):
     """A B⁻¹ for lower A and B."""
     a, b = _unstack(a), _unstack(b)
+    inverse = _inverse_pivots(m, b)
     out: dict[tuple[int, int], Array] = {}
     for i in range(m):
         for j in reversed(range(i + 1)):
             value = a[_at(i, j)]
             for k in range(j + 1, i + 1):
                 value = value - out[i, k] * b[_at(k, j)]
-            out[i, j] = value / b[_at(j, j)]
+            out[i, j] = value * inverse[j]
     return _build(m, lambda i, j: out[i, j])
 
 
@@ -163,7 +181,7 @@ def cholesky(m, s, pivot: Callable[[Array, Array], tuple[Array, Array]]):
             for k in range(j):
                 value = value - out[i, k] * out[j, k]
             out[i, j] = value * inverse
-    return _build(m, lambda i, j: out[i, j])
+    return materialise(_build(m, lambda i, j: out[i, j]))
 
 
 def triangularise(m, a, floor):
@@ -172,7 +190,7 @@ def triangularise(m, a, floor):
     for j in range(m):
         # the rows from j on, less what the directions before have taken
         root = jnp.maximum(jnp.sqrt(jnp.sum(a[0] ** 2, axis=0)), floor)
-        direction = (a[0] / root[None])[None]
+        direction = (a[0] * (1 / root)[None])[None]
         out[j, j] = root
         along = jnp.sum(a[1:] * direction, axis=1)
         for i in range(j + 1, m):
@@ -181,6 +199,7 @@ def triangularise(m, a, floor):
     return _build(m, lambda i, j: out[i, j])
 
 
+@apart(0)
 def one_minus_correlation(m, unit):
     """½ |l̂_a − l̂_b|² from the unit rows l̂ of the factor."""
     unit = _unstack(unit)
@@ -188,8 +207,8 @@ def one_minus_correlation(m, unit):
     def entry(i: int, j: int) -> Array:
         if i == j:
             return jnp.zeros_like(unit[0])
-        below = _dot((unit[_at(i, k)] - unit[_at(j, k)]) ** 2 for k in range(j + 1))
-        beyond = _dot(unit[_at(i, k)] ** 2 for k in range(j + 1, i + 1))
+        below = dot((unit[_at(i, k)] - unit[_at(j, k)]) ** 2 for k in range(j + 1))
+        beyond = dot(unit[_at(i, k)] ** 2 for k in range(j + 1, i + 1))
         return 0.5 * (below + beyond)
 
     return _build(m, entry)

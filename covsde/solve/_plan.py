@@ -14,7 +14,7 @@ from .._normals import Normals, check_normals
 from .._problem import check_problem, in_dtype
 from .._times import check_time
 from ..limits import AbstractLimit
-from ..matrices import num_entries
+from ..matrices import num_stored
 from ._checks import (
     check_drift,
     check_singular,
@@ -25,8 +25,9 @@ from ._defaults import default_solver, default_step
 from ._integrate import brownian, cells_per_step, integrate
 from ._steps import check_resolution, step_times
 
-# `benchmarks/crossover.py` measures how much an ensemble may hold to stay in the cache
-_ENTRIES_AT_A_TIME, _LEAST_AT_A_TIME = 2**14, 256
+# Entries of a matrix of all paths that are simulated together: on a processor they stay in
+# its cache, on an accelerator they keep all of it busy.
+_ENTRIES_IN_CACHE, _ENTRIES_ON_ACCELERATOR, _LEAST_AT_A_TIME = 2**14, 2**24, 64
 # Entries of all states that are kept for a derivative in reverse mode, 128 MB in float64.
 # Of more paths and steps, each part is simulated once more, and only its states are kept.
 _ENTRIES_KEPT = 2**24
@@ -115,8 +116,10 @@ def plan(
 
 
 def paths_at_a_time(m: int) -> int:
-    """As many paths as stay in the processor's cache."""
-    return max(_LEAST_AT_A_TIME, _ENTRIES_AT_A_TIME // num_entries(m))
+    """As many paths as are simulated together."""
+    cached = jax.default_backend() == "cpu"
+    entries = _ENTRIES_IN_CACHE if cached else _ENTRIES_ON_ACCELERATOR
+    return max(_LEAST_AT_A_TIME, entries // num_stored(m))
 
 
 def simulate(
@@ -148,7 +151,7 @@ def simulate(
             limit, run.solver, v0, path, run.steps, run.save_times, run.level, run.regular
         )
 
-    if num_paths * num_entries(m) * run.steps.size > _ENTRIES_KEPT:
+    if num_paths * num_stored(m) * run.steps.size > _ENTRIES_KEPT:
         part = jax.checkpoint(part, prevent_cse=False)
     firsts = jnp.asarray(first_path, jnp.uint32)
     firsts = firsts + size * jnp.arange(count, dtype=jnp.uint32)

@@ -234,7 +234,7 @@ def rank(factor: Lower):
     """The rank of `V = L Lᵀ`: `m`, or one number per path if it may be singular."""
     if factor.invertible:
         return factor.m
-    return jnp.sum(factor.nonzero_pivots(), axis=factor.row_axis())
+    return factor.sum_rows(factor.nonzero_pivots())
 
 
 def row_numbers(factor: Lower):

@@ -86,4 +86,4 @@ class Stopped(diffrax.AbstractItoSolver):
 def mean_variance(y: Lower | Symmetric) -> Array:
     """`tr V/m`, one per path."""
     diagonal = y.squared_rows() if isinstance(y, Lower) else y.diagonal()
-    return jnp.sum(diagonal, axis=y.row_axis()) / y.m
+    return y.sum_rows(diagonal) / y.m
