@@ -308,11 +308,14 @@ def test_means_of_tokens_without_softmax():
 
 
 def test_explosion_times_do_not_depend_on_the_steps():
-    """Their law from 8 and 128 steps a unit of time, of independent paths."""
+    """Their law from 32 and 128 steps a unit of time, of independent paths.
+
+    From 8 steps a unit it is off by about .03 in the distribution function.
+    """
     one = laws.OneInput(3.0)
     coarse, fine = (
-        one.sample(2.0, 2.0, key=jax.random.fold_in(KEY, n), num_paths=10_000, steps=n)
-        for n in (16, 256)
+        one.sample(2.0, 2.0, key=jax.random.fold_in(KEY, n), num_paths=40_000, steps=n)
+        for n in (64, 256)
     )
     assert stats.ks_2samp(coarse.exploded_at, fine.exploded_at).pvalue > 1e-3
 

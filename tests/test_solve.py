@@ -161,13 +161,13 @@ def test_a_path_stops_by_itself():
     But for the error of the drift's flow, of which there are twice as many then, to have
     a state to look at after every step.
     """
-    saveat = jnp.linspace(0.0, 2.0, 33)  # every step
+    saveat = jnp.linspace(0.0, 2.0, 65)  # every step
     options = dict(t1=2.0, saveat=saveat, num_paths=50)
     free, stopped = run(**options), run(stop_above=1.6, **options)
     above = np.asarray(mean_variance(free.vs)) > 1.6
     stops = above.any(axis=1)
     assert 5 < stops.sum() < 45
-    last = np.where(stops, above.argmax(axis=1), 32)
+    last = np.where(stops, above.argmax(axis=1), 64)
     np.testing.assert_array_equal(
         stopped.stopped_at, np.where(stops, np.asarray(saveat)[last], np.inf)
     )
