@@ -274,22 +274,16 @@ class Symmetric(Triangle):
         entries = fn(rows, columns, pack_lower(self.m, self.data))
         return self._with(mirror(self.m, unpack_lower(self.m, entries)))
 
-    def map_pairs(self, fn: Callable[..., Array], *each: Array | float) -> Symmetric:
-        """`fn` of the entries off the diagonal, elementwise; 0 on it.
-
-        `each` are numbers, or one per path, that `fn` takes beside the entries.
-        """
+    def map_pairs(self, fn: Callable[[Array], Array]) -> Symmetric:
+        """`fn` of the entries off the diagonal, elementwise; 0 on it."""
         if not self.paths_last:
-            aligned = (self._aligned(x) for x in each)
-            return self._with(fn(self.data, *aligned)).scale_diagonal(0.0)
+            return self._with(fn(self.data)).scale_diagonal(0.0)
         if self.m == 1:
             return self * 0.0
-        each = tuple(x if jnp.ndim(x) == 0 else jnp.asarray(x)[None] for x in each)
         if not self.packed:
-            pairs = fn(pack_pairs(self.m, self.data), *each)
-            return self._with(unpack_pairs(self.m, pairs))
+            return self._with(unpack_pairs(self.m, fn(pack_pairs(self.m, self.data))))
         rows, columns = entry_indices(self.m)
-        values = fn(_take(self.data, np.flatnonzero(rows != columns)), *each)
+        values = fn(_take(self.data, np.flatnonzero(rows != columns)))
         zero = jnp.zeros_like(values[0])
         strict = iter(values)
         entries = [
