@@ -17,6 +17,8 @@ BENCHMARKS = {
     "estimates": "whether expectations keep the tolerance that was asked for",
     "work_precision": "CPU time to a weak error, against what users of Diffrax write",
     "speed": "CPU time per path and step against what a user would write first",
+    "growth": "CPU time of a step from 16 to 128 inputs",
+    "literal": "CPU time of a path against a literal network's, all weights drawn",
     "ensemble": "memory and time of up to 1e7 paths, cost of statistics, two devices",
     "gradients": "reverse and forward mode against the solve alone, and their memory",
     "crossover": "packed against whole matrices, by the number of inputs",

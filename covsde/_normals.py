@@ -34,33 +34,46 @@ def check_normals(normals) -> Normals:
     return normals
 
 
-def standard_normals(
+def independent_normals(
     key: PRNGKeyArray,
     entries: int,
     paths: Array | None,
     dtype,
     normals: Normals = "box-muller",
+    deviation: Array | float = 1.0,
 ) -> Float[Array, "entries *batch"]:
-    """Independent standard normals, `entries` for each path.
+    """Independent normals of mean 0 and this standard deviation, `entries` for each path.
 
     `paths` are global indices `(num_paths,)`, or None for a single matrix; path `i` gets
     the same normals whichever other paths it is drawn with.
     """
     index = jnp.zeros((1,), jnp.uint32) if paths is None else paths.astype(jnp.uint32)
+    deviation = jnp.asarray(deviation, dtype)
     if normals == "box-muller":
-        z = _box_muller(*_bits(key, -(-entries // 2), index, dtype), dtype, entries)
+        bits = _bits(key, -(-entries // 2), index, dtype)
+        z = _turned(_radius(bits, deviation), bits, entries)
     else:
-        z = _inverse(*_bits(key, entries, index, dtype), dtype)
+        z = _inverse(_bits(key, entries, index, dtype), deviation)
     return z[:, 0] if paths is None else z
 
 
-def _bits(key: PRNGKeyArray, blocks: int, index: Array, dtype) -> tuple[Array, Array]:
-    """Twice 32 random bits, `(blocks, num_paths)` of them."""
+# 64 random bits: one word in float64, two in float32, which may have no longer ones
+_Bits = Array | tuple[Array, Array]
+
+
+def _bits(key: PRNGKeyArray, blocks: int, index: Array, dtype) -> _Bits:
+    """Random bits, `(blocks, num_paths)` of them."""
     words = jax.random.key_data(key)
-    if dtype != jnp.float64:
-        return _halves(words, blocks, index)
-    both = _block(words, blocks, index)
-    return (both >> 32).astype(jnp.uint32), both.astype(jnp.uint32)
+    draw = _block if dtype == jnp.float64 else _halves
+    return draw(words, blocks, index)
+
+
+def _high(bits: _Bits) -> Array:
+    return bits[0] if isinstance(bits, tuple) else (bits >> 32).astype(jnp.uint32)
+
+
+def _low(bits: _Bits) -> Array:
+    return bits[1] if isinstance(bits, tuple) else bits.astype(jnp.uint32)
 
 
 def _halves(key: Array, blocks: int, index: Array) -> tuple[Array, Array]:
@@ -70,7 +83,7 @@ def _halves(key: Array, blocks: int, index: Array) -> tuple[Array, Array]:
     return threefry_2x32(key, path, block)
 
 
-@apart(1)
+@apart
 def _block(key: Array, blocks: int, index: Array) -> Array:
     """Both halves in one word, lest XLA makes all rounds for each of them."""
     high, low = _halves(key, blocks, index)
@@ -84,21 +97,20 @@ _SINE = [
 ]
 
 
-def _box_muller(high: Array, low: Array, dtype, entries: int) -> Array:
-    """Two normals `R cos φ`, `R sin φ` of each block: those of cosines first."""
-    return _turned(_radius(high, dtype), low, entries)
+# Box and Muller's normals: R cos φ and R sin φ of each block, those of cosines first
 
 
-@apart(1)
-def _radius(high: Array, dtype) -> Array:
-    """`R = √(−2 log u)`."""
-    uniform = (high.astype(dtype) + 0.5) * 2.0**-32
-    return jnp.sqrt(-2 * jnp.log(uniform))
+@apart
+def _radius(bits: _Bits, deviation: Array) -> Array:
+    """`R = √(−2 log u)`, times the standard deviation."""
+    uniform = (_high(bits).astype(deviation.dtype) + 0.5) * 2.0**-32
+    return deviation * jnp.sqrt(-2 * jnp.log(uniform))
 
 
-@apart(2)
-def _turned(radius: Array, low: Array, entries: int) -> Array:
+@apart
+def _turned(radius: Array, bits: _Bits, entries: int) -> Array:
     """The cosine has a sign of its own, so that `|φ| < π/2`."""
+    low = _low(bits)
     # signed, for which processors have an instruction
     half = (low >> 1).astype(jnp.int32)
     x = (half.astype(radius.dtype) + 0.5) * 2.0**-30 - 1  # 2φ/π
@@ -114,12 +126,12 @@ def _sine(x: Array) -> Array:
     return x * polynomial(_SINE, x * x)
 
 
-@apart(2)
-def _inverse(high: Array, low: Array, dtype) -> Array:
+@apart
+def _inverse(bits: _Bits, deviation: Array) -> Array:
     """A normal from 64 random bits (52 used) or, in float32, from 23 of them."""
-    if dtype == jnp.float64:
-        bits = (high.astype(jnp.uint64) << 20) | (low.astype(jnp.uint64) >> 12)
-        uniform = (bits.astype(dtype) + 0.5) * 2.0**-51 - 1
+    if isinstance(bits, tuple):
+        uniform = (_high(bits) >> 9).astype(deviation.dtype)
+        uniform = (uniform + 0.5) * 2.0**-22 - 1
     else:
-        uniform = ((high >> 9).astype(dtype) + 0.5) * 2.0**-22 - 1
-    return math.sqrt(2) * lax.erf_inv(uniform)
+        uniform = ((bits >> 12).astype(deviation.dtype) + 0.5) * 2.0**-51 - 1
+    return deviation * (math.sqrt(2) * lax.erf_inv(uniform))

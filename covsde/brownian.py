@@ -17,9 +17,9 @@ from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from ._checks import check_finite, check_key, count, is_concrete, real_array
-from ._normals import Normals, check_normals, standard_normals
+from ._normals import Normals, check_normals, independent_normals
 from ._threefry import fold_in
-from .matrices import Lower, Square, multiply, num_entries
+from .matrices import Lower, Square, apart, multiply, num_entries
 
 # Independent Brownian motions: of lower triangles, of square matrices, or several
 NoiseShape = Literal["triangle", "square"] | tuple[Any, ...]
@@ -185,18 +185,8 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
 
     def cell(self, index: Array) -> Any:
         """The increment over one cell of the grid."""
-        return arrange(self.noise_shape, self._entries(index), self.m)
-
-    def _entries(self, index: Array, times: Array | float = 1.0) -> Array:
-        """The entries of the increment over one cell, `times` a number."""
-        paths = None
-        if self.num_paths is not None:
-            paths = self.first_path + jnp.arange(self.num_paths, dtype=jnp.uint32)
-        entries = count_entries(self.noise_shape, self.m)
-        drawn = jnp.asarray(index) ^ 1 if self.exchanged else index
-        words = fold_in(self.key, drawn)
-        z = standard_normals(words, entries, paths, self.dtype, self.normals)
-        return z * (times * jnp.sqrt(self.ts[index + 1] - self.ts[index]))
+        one = jnp.ones((), self.dtype)
+        return arrange(self.noise_shape, _drawn(self, index, one), self.m)
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False) -> Any:
         """The increment over `[t0, t1]`, or from the start of the grid to `t0`.
@@ -211,13 +201,10 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
                 f"shape {self.noise_shape!r}. Use a solver that needs none."
             )
         start, end = (self.ts[0], t0) if t1 is None else (t0, t1)
-        first, last = self._index(start), self._index(end)
+        start, end = jnp.asarray(start), jnp.asarray(end)
         if use_levy:
-            return self._with_area(first, last)
-        # most steps have one cell, which needs no sum; an empty one has none
-        total = self._entries(first, jnp.where(last > first, 1.0, 0.0).astype(self.dtype))
-        total = lax.fori_loop(first + 1, last, lambda i, x: x + self._entries(i), total)
-        return arrange(self.noise_shape, total, self.m)
+            return self._with_area(*_cells(self.ts, start, end))
+        return _added_up(self, start, end)
 
     def _with_area(self, first: Array, last: Array) -> LevyIncrement:
         """The increment over cells from `first` to `last`, and its area."""
@@ -233,15 +220,50 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
 
         return lax.fori_loop(first, last, add, LevyIncrement(zero, zero))
 
-    def _index(self, t) -> Array:
-        """Index of the grid time nearest to `t`; an error if `t` is not on the grid."""
-        t = jnp.asarray(eqxi.nondifferentiable(t, name="t"), self.dtype)
-        ts = eqxi.nondifferentiable(self.ts, name="ts")
-        index = jnp.searchsorted(0.5 * (ts[1:] + ts[:-1]), t)
-        tolerance = 0.1 * jnp.min(ts[1:] - ts[:-1])
-        return eqx.error_if(
-            index,
-            ~(jnp.abs(ts[index] - t) <= tolerance),
-            "`BrownianGrid` was asked for a time that is not on its grid. Step on the "
-            "grid, e.g. with `diffrax.StepTo(ts)`; steps cannot adapt.",
-        )
+
+@apart
+def _added_up(path: BrownianGrid, start: Array, end: Array) -> Any:
+    """The increment between two times of the grid."""
+    first, last = _cells(path.ts, start, end)
+    # most steps have one cell, which needs no sum; an empty one has none
+    total = _drawn(path, first, jnp.where(last > first, 1.0, 0.0).astype(path.dtype))
+    one = jnp.ones((), path.dtype)
+    total = lax.fori_loop(first + 1, last, lambda i, x: x + _drawn(path, i, one), total)
+    return arrange(path.noise_shape, total, path.m)
+
+
+@apart
+def _drawn(path: BrownianGrid, index: Array, times: Array) -> Array:
+    """The entries of the increment over one cell, `times` a number."""
+    paths = None
+    if path.num_paths is not None:
+        paths = path.first_path + jnp.arange(path.num_paths, dtype=jnp.uint32)
+    entries = count_entries(path.noise_shape, path.m)
+    drawn = jnp.asarray(index) ^ 1 if path.exchanged else index
+    words = fold_in(path.key, drawn)
+    deviation = times * jnp.sqrt(path.ts[index + 1] - path.ts[index])
+    return independent_normals(words, entries, paths, path.dtype, path.normals, deviation)
+
+
+@apart
+def _cells(ts: Array, t0: Array, t1: Array) -> tuple[Array, Array]:
+    """Indices of the grid times nearest to these; an error if one is not on the grid."""
+    times = eqxi.nondifferentiable(jnp.stack([t0, t1]).astype(ts.dtype), name="times")
+    index, near = _nearest(eqxi.nondifferentiable(ts, name="ts"), times)
+    index = eqx.error_if(
+        index,
+        ~near,
+        "`BrownianGrid` was asked for a time that is not on its grid. Step on the "
+        "grid, e.g. with `diffrax.StepTo(ts)`; steps cannot adapt.",
+    )
+    return index[0], index[1]
+
+
+@apart
+def _nearest(ts: Array, times: Array) -> tuple[Array, Array]:
+    """Indices of the grid times nearest to some, and whether these are on the grid."""
+    above = jnp.clip(jnp.searchsorted(ts, times), 1, ts.size - 1)
+    left, right = ts[above - 1], ts[above]
+    below = times - left < right - times
+    off = jnp.abs(jnp.where(below, left, right) - times)
+    return jnp.where(below, above - 1, above), jnp.all(off <= 0.1 * (right - left))

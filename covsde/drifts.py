@@ -158,7 +158,7 @@ class ActivationDrift(AbstractDrift):
 
     def batched(self, t, v, args):
         """The drift of a batch of matrices."""
-        return v.pairwise(self.activation.drift) * self.gain.astype(v.dtype)
+        return self.activation.drift_of(v) * self.gain.astype(v.dtype)
 
     def flow(self, t, h, factor, args):
         """The activation's own flow, for the time `γ² h`."""

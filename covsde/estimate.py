@@ -15,6 +15,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from scipy.stats import norm
 
 from ._checks import found, is_concrete, number
+from ._jit import jit
 from ._names import full_name
 from ._problem import check_problem, in_dtype
 from .brownian import BrownianGrid
@@ -352,7 +353,7 @@ def _controlled(controls: np.ndarray) -> np.ndarray:
     return np.concatenate([controls, controls**2 - 1], axis=1)
 
 
-@eqx.filter_jit
+@jit
 def _terms(
     limit, solver, observable, v0, t1, level, key, first_path, steps, alone, regular
 ) -> tuple[Array, Array]:

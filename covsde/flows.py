@@ -16,6 +16,7 @@ from jax import lax
 from .matrices import (
     Lower,
     Symmetric,
+    apart,
     beyond_span,
     cholesky,
     gram,
@@ -39,6 +40,7 @@ def positive_definite_flow(
     return _move(factor, (b0 + b1) * 0.5)
 
 
+@apart
 def _move(factor: Lower, y: Symmetric) -> Lower:
     positive = (y + square(square(y)) * 0.25).add_diagonal(1.0)
     return multiply(factor, cholesky(positive, floor=0.25))

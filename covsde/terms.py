@@ -15,7 +15,7 @@ from jaxtyping import Array, Scalar
 
 from .diffusions import AbstractDiffusion, AbstractNoise
 from .drifts import AbstractDrift
-from .matrices import Lower, Symmetric, cholesky
+from .matrices import Lower, Symmetric, apart, cholesky
 
 
 def as_symmetric(y: Array | Symmetric) -> Symmetric:
@@ -37,9 +37,7 @@ class DriftOnFactor(eqx.Module):
 
     def flow(self, t: Scalar, h: Array, factor: Lower) -> Lower:
         """Moves the factor of `V` by the drift from `t` to `t + h`."""
-        if self.order == 4:
-            return self.drift.fourth_order_flow(t, h, factor, self.args)
-        return self.drift.flow(t, h, factor, self.args)
+        return _flow(self, t, h, factor)
 
     def of_order(self, order: int) -> "DriftOnFactor":
         """The same drift, whose flow is of order 2 or 4."""
@@ -51,7 +49,19 @@ class DriftOnFactor(eqx.Module):
 
     def velocity(self, t: Scalar, v: Symmetric) -> Symmetric:
         """`b(t, V)`."""
-        return self.drift.batched(t, v, self.args)
+        return _velocity(self.drift, t, v, self.args)
+
+
+@apart
+def _flow(bound: DriftOnFactor, t: Scalar, h: Array, factor: Lower) -> Lower:
+    drift = bound.drift
+    flow = drift.fourth_order_flow if bound.order == 4 else drift.flow
+    return flow(t, h, factor, bound.args)
+
+
+@apart
+def _velocity(drift: AbstractDrift, t: Scalar, v: Symmetric, args: Any) -> Symmetric:
+    return drift.batched(t, v, args)
 
 
 class Elapsed(eqx.Module):
@@ -73,7 +83,7 @@ class DriftTerm(diffrax.AbstractTerm):
         """`b(t, V)` in the form of `y`; for a factor, the drift bound to `args`."""
         if isinstance(y, Lower):
             return DriftOnFactor(self.drift, args)
-        return like(self.drift.batched(jnp.asarray(t), as_symmetric(y), args), y)
+        return like(_velocity(self.drift, jnp.asarray(t), as_symmetric(y), args), y)
 
     def contr(self, t0, t1, **kwargs):
         """`dt`."""
@@ -111,5 +121,10 @@ class NoiseTerm(diffrax.AbstractTerm):
 
     def prod(self, vf, control):
         """`Σ(V)^{1/2} dB`."""
-        result = vf.noise.apply(control)
+        result = _moved(vf.noise, control)
         return result.to_dense() if vf.dense else result
+
+
+@apart
+def _moved(noise: AbstractNoise, increment: Any) -> Symmetric:
+    return noise.apply(increment)

@@ -11,7 +11,7 @@ from scipy import stats
 
 import covsde
 from covsde import BrownianGrid
-from covsde._normals import standard_normals
+from covsde._normals import independent_normals
 from covsde._threefry import fold_in, threefry_2x32
 
 KEY = jax.random.key(3)
@@ -100,7 +100,7 @@ def test_entries_paths_and_steps_are_independent():
 
 @pytest.mark.parametrize("dtype", [jnp.float32, jnp.float64])
 def test_normals_are_normal(dtype):
-    z = standard_normals(KEY, 1, jnp.arange(100_000), dtype).ravel()
+    z = independent_normals(KEY, 1, jnp.arange(100_000), dtype).ravel()
     assert z.dtype == dtype
     z = np.asarray(z, dtype=float)
     # the resolution of 23 bits near 0 is 2^-22: far below the distance of 1e5 samples
@@ -111,16 +111,16 @@ def test_normals_are_normal(dtype):
 
 
 def test_float32_normals_are_finite_and_float64_ones_far_apart():
-    z = standard_normals(KEY, 45, jnp.arange(20_000), jnp.float32)
+    z = independent_normals(KEY, 45, jnp.arange(20_000), jnp.float32)
     assert np.all(np.isfinite(z)) and np.abs(z).max() < 5.5  # Φ⁻¹(1 − 2⁻²³) = 5.3
-    z = standard_normals(KEY, 1, jnp.arange(100_000), jnp.float64).ravel()
+    z = independent_normals(KEY, 1, jnp.arange(100_000), jnp.float64).ravel()
     assert len(np.unique(z)) == len(z)
 
 
 def test_millions_of_normals():
     """Moments up to 8, tails, and the distance of Kolmogorov and Smirnov, of 1e7."""
     entries, paths = 10, 1_000_000
-    z = np.asarray(standard_normals(KEY, entries, jnp.arange(paths), jnp.float64))
+    z = np.asarray(independent_normals(KEY, entries, jnp.arange(paths), jnp.float64))
     # each statistic is standard normal; Bonferroni at 1e-3 for all of them together
     found = []
     for power in range(1, 9):

@@ -13,7 +13,7 @@ from .._checks import count, number
 from .._names import full_name
 from ..equations import Equation, Symbol
 from ..flows import fourth_order_flow, positive_definite_flow
-from ..matrices import Lower
+from ..matrices import Lower, Symmetric
 from ..references import NEURAL_COVARIANCE_SDE
 
 _QUADRATURE_NODES = 128
@@ -52,6 +52,10 @@ class AbstractActivation(eqx.Module):
         Called with `v_aa = v_bb = v_ab` it is the drift of a diagonal entry.
         """
 
+    def drift_of(self, v: Symmetric) -> Symmetric:
+        """`b(V)`, all entries of it: `drift` of each, unless there is a quicker way."""
+        return v.pairwise(self.drift)
+
     def normalising_constant(self, width: int) -> Scalar:
         """`c` with `1/c = E φ_s(g)²`, `g ~ N(0, 1)`, by Gauss–Hermite quadrature."""
         count("width", width, "Pass the number of neurons of a hidden layer.")
@@ -62,11 +66,11 @@ class AbstractActivation(eqx.Module):
 
     def flow(self, factor: Lower, h: Array) -> Lower:
         """Moves the factor of `V` by `dV = b(V) dt` for a time `h`, within the cone."""
-        return positive_definite_flow(lambda v: v.pairwise(self.drift), factor, h)
+        return positive_definite_flow(self.drift_of, factor, h)
 
     def fourth_order_flow(self, factor: Lower, h: Array) -> Lower:
         """`flow`, of order 4 in `h`: for means that are extrapolated, from regular `V`."""
-        return fourth_order_flow(lambda v: v.pairwise(self.drift), factor, h)
+        return fourth_order_flow(self.drift_of, factor, h)
 
     @property
     def max_step(self) -> float | Scalar:

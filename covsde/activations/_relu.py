@@ -16,11 +16,14 @@ from ..flows import ssp_10_4, where_leaving_span
 from ..matrices import (
     Lower,
     Symmetric,
+    apart,
     cholesky,
     gram,
+    half_squared_distances,
+    materialise,
     multiply,
-    one_minus_correlation,
     semidefinite_cholesky,
+    unit_rows,
     whiten_within,
 )
 from ..references import NEURAL_COVARIANCE_SDE
@@ -128,6 +131,11 @@ class ShapedReLU(AbstractActivation):
         u = jnp.where(v_ab == scale, 0.0, 1 - v_ab / scale)
         return self.strength * nu(u) * scale
 
+    def drift_of(self, v):
+        """`ν(ρ) √(V^{aa} V^{bb})` off the diagonal, with a root for each input."""
+        roots = materialise(jnp.sqrt(v.diagonal()))
+        return self._velocity_at(v.scale(1 / roots).kept()).scale(roots)
+
     @property
     def max_step(self):
         """`h₀ = 4/(c₊−c₋)²`: `V + h b(V)` is a covariance for every `V` iff `h ≤ h₀`."""
@@ -179,13 +187,14 @@ class ShapedReLU(AbstractActivation):
         definite, with pivots bounded below, for `h ≤ max_step`.
         """
 
-        def rise(u: Symmetric) -> tuple[Symmetric, Array]:
-            tau = jnp.minimum(h * self.rate, 1.0)
-            first = self._velocity(u)
-            second = self._velocity(u - first * h)
-            return (first + second) * (0.5 * h), 0.5 + 0.5 * (1 - tau) ** 2
+        tau = jnp.minimum(h * self.rate, 1.0)
+        return _raised(factor, self._rise, h, 0.5 + 0.5 * (1 - tau) ** 2)
 
-        return _raised(factor, rise)
+    @apart
+    def _rise(self, u: Symmetric, h: Array) -> Symmetric:
+        first = self._velocity(u)
+        second = self._velocity(u - first * h)
+        return (first + second) * (0.5 * h)
 
     def fourth_order_flow(self, factor, h):
         """Ten-stage strong-stability-preserving Runge–Kutta, in whitened coordinates.
@@ -193,36 +202,54 @@ class ShapedReLU(AbstractActivation):
         Positive definite, with pivots bounded below, for `h ≤ 6 max_step`.
         """
 
-        def rise(u: Symmetric) -> tuple[Symmetric, Array]:
-            tau = jnp.minimum(h / 6 * self.rate, 1.0)
+        tau = jnp.minimum(h / 6 * self.rate, 1.0)
+        # of the scheme's stages each leaves at least 1 − τ of every eigenvalue
+        least = ssp_10_4(lambda least: least * (1 - tau), jnp.ones_like(tau))
+        return _raised(factor, self._fourth_order_rise, h, least)
 
-            def euler(now: tuple[Symmetric, Array]) -> tuple[Symmetric, Array]:
-                risen, least = now
-                return risen + self._velocity(u - risen) * (h / 6), least * (1 - tau)
+    @apart
+    def _fourth_order_rise(self, u: Symmetric, h: Array) -> Symmetric:
+        def euler(risen: Symmetric) -> Symmetric:
+            return risen + self._velocity(u - risen) * (h / 6)
 
-            return ssp_10_4(euler, (u * 0.0, jnp.ones_like(tau)))
+        return ssp_10_4(euler, u * 0.0)
 
-        return _raised(factor, rise)
-
+    @apart
     def _velocity(self, u: Symmetric) -> Symmetric:
-        return u.map_pairs(lambda u: self.strength * nu(u)).kept()
+        return u.map_pairs(lambda u: self.strength * nu(u))
+
+    @apart
+    def _velocity_at(self, correlations: Symmetric) -> Symmetric:
+        return correlations.map_pairs(lambda rho: self.strength * nu(1 - rho))
 
 
-def _raised(factor: Lower, rise: Callable[[Symmetric], tuple[Symmetric, Array]]) -> Lower:
+def _raised(
+    factor: Lower, rise: Callable[[Symmetric, Array], Symmetric], h: Array, least: Array
+) -> Lower:
     """The factor after its correlations have risen by `Δ`, each by an equation of its own.
 
-    `rise(u)` is `Δ`, as a function of `u = 1 − ρ`, and a lower bound of the eigenvalues of
+    `rise(u, h)` is `Δ` for `u = 1 − ρ`; `least` a lower bound of the eigenvalues of
     `I + L⁻¹ Δ L⁻ᵀ`.
     """
-    rows = jnp.sqrt(factor.squared_rows())
-    unit = factor.scale_rows(1 / rows).kept()
-    change, least = rise(one_minus_correlation(unit))
-    inner = whiten_within(unit, change).add_diagonal(1.0)
+    unit, lengths = unit_rows(factor)
+    change = rise(half_squared_distances(unit), h)
     moved = where_leaving_span(
         unit,
         change,
-        multiply(unit, cholesky(inner, floor=least)),
+        _moved_within(unit, change, least),
         lambda: semidefinite_cholesky(gram(unit) + change),
     )
-    # the diagonal does not move; take back the rounding of this step
-    return moved.scale_rows(rows / jnp.sqrt(moved.squared_rows()))
+    return _with_lengths(moved, lengths)
+
+
+@apart
+def _moved_within(unit: Lower, change: Symmetric, least: Array) -> Lower:
+    """The factor after a change of `V` in its span."""
+    inner = whiten_within(unit, change).add_diagonal(1.0)
+    return multiply(unit, cholesky(inner, floor=least))
+
+
+@apart
+def _with_lengths(factor: Lower, lengths: Array) -> Lower:
+    """The diagonal does not move; this takes back the rounding of a step."""
+    return factor.scale_rows(lengths / jnp.sqrt(factor.squared_rows()))

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import diffrax
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
+from .._jit import jit
 from .._problem import check_problem, in_dtype
 from ..diffusions import CongruenceDiffusion
 from ..limits import AbstractLimit
@@ -99,7 +99,7 @@ def nested(
     )
 
 
-@eqx.filter_jit
+@jit
 def _nested(limit, solver, v0, t1, level, key, num_paths, numbers, regular):
     limit = in_dtype(limit, v0.dtype)
     grid = jnp.linspace(0.0, t1, numbers[-1] + 1, dtype=v0.dtype)

@@ -2,11 +2,11 @@
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float
 
+from .._jit import jit
 from .._problem import Problem, in_dtype
 from ..limits import AbstractLimit
 from ..solve import brownian, cells_per_step, check_singular, integrate
@@ -83,7 +83,7 @@ def _values(
     return values
 
 
-@eqx.filter_jit
+@jit
 def _chunk(
     limit, solver, observable, v0, t1, key, first_path, numbers, finest, cells, regular
 ) -> Float[Array, "num_paths numbers"]:

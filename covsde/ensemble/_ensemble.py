@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._checks import is_concrete
+from .._jit import jit
 from .._normals import Normals
 from ..limits import AbstractLimit
 from ..solve import Run, paths_at_a_time, plan, simulate
@@ -161,7 +162,7 @@ def ensemble(
     )
 
 
-_simulate = eqx.filter_jit(simulate)
+_simulate = jit(simulate)
 
 
 def _samples(run: Run, paths: Range) -> Samples | None:

@@ -10,6 +10,7 @@ from jax import lax
 from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
+from .._jit import jit
 from ..solve import Run, simulate
 from ._chunks import Range
 from ._survey import Survey, Tally
@@ -52,7 +53,7 @@ def launch(
     return _launch(run, survey, firsts, counts, block, room, mesh)
 
 
-@eqx.filter_jit
+@jit
 def _launch(run, survey, firsts, counts, block, room, mesh):
     arrays, static = eqx.partition((run, survey), eqx.is_array)
 

@@ -18,7 +18,8 @@ from scipy.special import gammaincinv, ndtr
 
 from .._affine import Affine
 from .._checks import check_key, count, number, parameter
-from .._normals import standard_normals
+from .._jit import jit
+from .._normals import independent_normals
 from ._base import AbstractLaw
 from ._collocation import Collocated
 
@@ -317,7 +318,7 @@ def _time(t1) -> float:
     return number("t1", t1, "a positive finite time", way_out, test=lambda x: x > 0)
 
 
-@eqx.filter_jit
+@jit
 def _paths(kappa, v0, t1, steps: int, key, num_paths: int) -> NormPaths:
     """By `1/V`, which is affine and reaches 0 as V explodes."""
     paths = jnp.arange(num_paths, dtype=jnp.uint32)
@@ -326,7 +327,7 @@ def _paths(kappa, v0, t1, steps: int, key, num_paths: int) -> NormPaths:
 
     def step(now, i):
         inverse, exploded_at = now
-        normals = standard_normals(jax.random.fold_in(key, i), 2, paths, dtype)
+        normals = independent_normals(jax.random.fold_in(key, i), 2, paths, dtype)
         moved, growth = affine.step(inverse, h, normals)
         explodes = (moved <= 0) & jnp.isinf(exploded_at)
         # but for its growth 1/V falls along a path, here by a straight line

@@ -13,7 +13,8 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
 from .._affine import Affine
 from .._checks import check_key, check_slopes, count, parameter
-from .._normals import standard_normals
+from .._jit import jit
+from .._normals import independent_normals
 from .._results import AbstractSolution
 from .._times import check_save_times, check_time
 from ..equations import Equation, Symbol
@@ -231,7 +232,7 @@ class UnshapedSolution(AbstractSolution):
         return self._dataset({"u": (("path", "time"), np.asarray(self.us))}, {})
 
 
-@eqx.filter_jit
+@jit
 def _paths(limit: UnshapedMLP, times, steps: int, u0, key, num_paths: int) -> Array:
     chi = limit.spread
     affine = Affine(limit.attraction / 2, chi, -jnp.sqrt(chi))
@@ -241,7 +242,7 @@ def _paths(limit: UnshapedMLP, times, steps: int, u0, key, num_paths: int) -> Ar
     def step(i, now):
         u, h, cell = now
         at = jax.random.fold_in(key, cell * steps + i)
-        return affine.step(u, h, standard_normals(at, 2, paths, u.dtype))[0], h, cell
+        return affine.step(u, h, independent_normals(at, 2, paths, u.dtype))[0], h, cell
 
     def to_next(u, gap):
         u = lax.fori_loop(0, steps, step, (u, *gap))[0]

@@ -1,10 +1,12 @@
 """The algebra of covariance factors, in whichever layout the matrices are stored."""
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
 from . import _blocked, _rows, _unrolled
+from ._apart import apart
 from ._layout import Lower, Symmetric, is_packed
 from ._square import Square
 
@@ -39,11 +41,13 @@ def multiply_square(a: Square, b: Square) -> Square:
     return Square(_kernels(a).multiply_square(a.m, a.data, b.data), a.m)
 
 
+@apart
 def gram_square(a: Square) -> Symmetric:
     """`A Aᵀ`."""
     return multiply_square(a, a.mT).symmetric()
 
 
+@apart
 def divide_right(a: Lower, b: Lower) -> Lower:
     """`A B⁻¹`."""
     return Lower(_kernels(a).divide_right(a.m, a.data, b.data), a.m, a.invertible)
@@ -54,18 +58,21 @@ def gram(factor: Lower) -> Symmetric:
     return Symmetric(_kernels(factor).gram(factor.m, factor.data), factor.m)
 
 
+@apart
 def congruence(factor: Lower, s: Symmetric) -> Symmetric:
     """`L S Lᵀ`."""
     kernels = _kernels(factor)
     return Symmetric(kernels.congruence(factor.m, factor.data, s.data), factor.m)
 
 
+@apart
 def whiten(factor: Lower, s: Symmetric) -> Symmetric:
     """`L⁻¹ S L⁻ᵀ`: what `S` is in the coordinates in which `V = L Lᵀ` is the identity."""
     kernels = _kernels(factor)
     return Symmetric(kernels.whiten(factor.m, factor.data, s.data), factor.m)
 
 
+@apart
 def whiten_within(factor: Lower, s: Symmetric) -> Symmetric:
     """`whiten` of the part of `S` in the span of `V`, which may be singular.
 
@@ -76,6 +83,7 @@ def whiten_within(factor: Lower, s: Symmetric) -> Symmetric:
     return whiten(_filled(factor), s).scale(factor.nonzero_pivots())
 
 
+@apart
 def whiten_fourth_moment(factor: Lower, root: Lower) -> Symmetric:
     """`whiten_within` of `E[x²(x²)ᵀ] = vvᵀ + 2 V∘V`, for `x ~ N(0, V)`, `V = R Rᵀ`.
 
@@ -123,6 +131,7 @@ def lower_half(s: Symmetric) -> Lower:
     return Lower(s.data * s.weights(0.5, 1.0, above=0.0), s.m)
 
 
+@apart
 def cholesky(s: Symmetric, *, floor: Array | float | None = None) -> Lower:
     """Lower factor of positive-definite matrices.
 
@@ -130,11 +139,7 @@ def cholesky(s: Symmetric, *, floor: Array | float | None = None) -> Lower:
     pivot is at least `floor` (a number): for matrices whose pivots are known to be
     bounded below, it takes back what rounding took away.
     """
-    lowest = -jnp.inf if floor is None else floor
-
-    def pivot(d, _):
-        root = jnp.sqrt(jnp.maximum(d, lowest))
-        return root, 1 / root
+    pivot = jax.tree_util.Partial(_held, -jnp.inf if floor is None else floor)
 
     def by_columns() -> Lower:
         return Lower(_kernels(s).cholesky(s.m, s.data, pivot), s.m, True)
@@ -148,6 +153,7 @@ def cholesky(s: Symmetric, *, floor: Array | float | None = None) -> Lower:
     return lax.cond(jnp.all(held), lambda: factor, by_columns)
 
 
+@apart
 def triangularise(a: Square) -> Lower:
     """Lower factor of `A Aᵀ`, without forming it: `A = L Q` keeps the small pivots.
 
@@ -158,6 +164,7 @@ def triangularise(a: Square) -> Lower:
     return Lower(_kernels(a).triangularise(a.m, a.data, floor), a.m, True)
 
 
+@apart
 def semidefinite_cholesky(s: Symmetric) -> Lower:
     """Lower factor of positive *semi*-definite matrices.
 
@@ -165,13 +172,22 @@ def semidefinite_cholesky(s: Symmetric) -> Lower:
     gives an exactly zero column: the factor then says that it is singular.
     """
     tolerance = SINGULAR_PIVOT * s.m * float(jnp.finfo(s.dtype).eps)
-
-    def pivot(d, original):
-        zero = d <= tolerance * original
-        root = jnp.sqrt(jnp.where(zero, 1.0, d))
-        return jnp.where(zero, 0.0, root), jnp.where(zero, 0.0, 1 / root)
-
+    pivot = jax.tree_util.Partial(_nonzero, tolerance)
     return Lower(_kernels(s).cholesky(s.m, s.data, pivot), s.m)
+
+
+def _held(floor, d: Array, original: Array) -> tuple[Array, Array]:
+    """The root of a pivot and its inverse; of `floor` where the pivot is less."""
+    del original
+    root = jnp.sqrt(jnp.maximum(d, floor))
+    return root, 1 / root
+
+
+def _nonzero(tolerance: float, d: Array, original: Array) -> tuple[Array, Array]:
+    """The root of a pivot and its inverse; both 0 where the pivot is rounding."""
+    zero = d <= tolerance * original
+    root = jnp.sqrt(jnp.where(zero, 1.0, d))
+    return jnp.where(zero, 0.0, root), jnp.where(zero, 0.0, 1 / root)
 
 
 def factorise(v: Array) -> Lower:
@@ -179,6 +195,7 @@ def factorise(v: Array) -> Lower:
     return semidefinite_cholesky(Symmetric.from_dense(v))
 
 
+@apart
 def _multiply_symmetric(a: Symmetric, b: Symmetric) -> Symmetric:
     """`A B` of two that commute, so that the product is symmetric."""
     return Symmetric(_kernels(a).multiply_symmetric(a.m, a.data, b.data), a.m)
@@ -189,6 +206,7 @@ def square(s: Symmetric) -> Symmetric:
     return _multiply_symmetric(s, s)
 
 
+@apart
 def expm(s: Symmetric) -> Symmetric:
     """`e^S` without eigendecomposition: a polynomial of `S/4`, squared twice.
 
@@ -196,27 +214,41 @@ def expm(s: Symmetric) -> Symmetric:
     its gradient needs no distinct eigenvalues. The relative truncation error is below
     1e-9 for `‖S‖ ≤ 1` and 1e-5 for `‖S‖ ≤ 3`.
     """
-    x = (s * 0.25).kept()
+    root = _taylor_polynomial(s * 0.25)
+    return square(square(root))
+
+
+@apart
+def _taylor_polynomial(x: Symmetric) -> Symmetric:
+    """The first terms of the series of `e^X`, up to the eighth power."""
     x2 = square(x)
-    x4 = _multiply_symmetric(x2, (x * _X1 + x2 * _X2).kept())
+    x4 = _multiply_symmetric(x2, x * _X1 + x2 * _X2)
     right = (x * _X5 + x2 * _X6 + x4 * _X7).add_diagonal(_X4)
-    x8 = _multiply_symmetric((x2 * _X3 + x4).kept(), right.kept())
-    return square(square((x8 + x + x2 * _Y2).add_diagonal(1.0).kept()))
+    x8 = _multiply_symmetric(x2 * _X3 + x4, right)
+    return (x8 + x + x2 * _Y2).add_diagonal(1.0)
 
 
+@apart
 def expm_lower(x: Lower) -> Lower:
     """`e^X` of lower-triangular matrices: a polynomial of `X/4`, squared twice.
 
     Its pivots are positive whatever was truncated. The relative error is below 1e-7 for
     `‖X‖ ≤ 1`.
     """
-    x = (x * 0.25).kept()
+    x = x * 0.25
     power = (x * (1 / 6)).add_diagonal(1.0)
     for degree in range(5, 0, -1):
-        power = (multiply(x, power.kept()) * (1 / degree)).add_diagonal(1.0)
+        power = (multiply(x, power) * (1 / degree)).add_diagonal(1.0)
     for _ in range(2):
-        power = multiply(power.kept(), power.kept())
+        power = multiply(power, power)
     return power.as_invertible()
+
+
+@apart
+def unit_rows(factor: Lower) -> tuple[Lower, Array]:
+    """The factor with its rows scaled to length 1, and the lengths as a row vector."""
+    lengths = jnp.sqrt(factor.squared_rows())
+    return factor.scale_rows(1 / lengths), lengths
 
 
 def one_minus_correlation(factor: Lower) -> Symmetric:
@@ -225,6 +257,11 @@ def one_minus_correlation(factor: Lower) -> Symmetric:
     With unit rows `l̂`, `u^{ab} = ½|l̂_a − l̂_b|²` (zero on the diagonal) subtracts what is
     nearly equal before it is squared, so `u = 1e-25` keeps all its digits.
     """
-    unit = factor.scale_rows(1 / jnp.sqrt(factor.squared_rows())).kept()
-    u = _kernels(factor).one_minus_correlation(factor.m, unit.data)
-    return Symmetric(u, factor.m)
+    return half_squared_distances(unit_rows(factor)[0])
+
+
+def half_squared_distances(factor: Lower) -> Symmetric:
+    """`½|l_a − l_b|²` between the rows of the factor."""
+    return Symmetric(
+        _kernels(factor).half_squared_distances(factor.m, factor.data), factor.m
+    )

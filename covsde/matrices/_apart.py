@@ -2,8 +2,9 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import ParamSpec, TypeVar
 
+import equinox as eqx
 import jax
 from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Array
@@ -12,31 +13,37 @@ _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
 
-def apart(*static: int) -> Callable[[Callable[_P, _T]], Callable[_P, _T]]:
+def apart(fn: Callable[_P, _T]) -> Callable[_P, _T]:
     """A decorator: the function is compiled by itself, and what it returns is kept.
 
-    XLA on CPU computes a cheap expression anew in everything that it is fused into, which
-    makes chains of unrolled products quadratic, to run and to compile. It does not fuse
-    across a call, and kernels of equal calls are compiled once. Elsewhere this is an
-    ordinary function. `static` are the positions of arguments that are not arrays.
+    - XLA on CPU computes a cheap expression anew in everything that it is fused into, which
+      makes chains of unrolled products quadratic, to run and to compile. It does not fuse
+      across a call, and kernels of equal calls are compiled once.
+    - Kernels that wait for each other are run by several threads if more than eight of
+      them make up a function or a body of a loop. They are so short that handing them
+      over takes as long as they do. Parts of at most eight are run in turn, by one thread.
+
+    Elsewhere this is an ordinary function. Arguments that are no arrays are constants.
     """
 
-    def decorate(fn: Callable[_P, _T]) -> Callable[_P, _T]:
-        compiled: Any = jax.jit(fn, static_argnums=static)
+    @functools.wraps(fn)
+    def body(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        with set_xla_metadata(inlineable=None):  # what it calls may be
+            return fn(*args, **kwargs)
 
-        @functools.wraps(fn)
-        def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-            if jax.default_backend() != "cpu":
-                return fn(*args, **kwargs)
-            with set_xla_metadata(inlineable="false"):
-                return compiled(*args, **kwargs)
+    compiled = eqx.filter_jit(body)
 
-        return call
+    @functools.wraps(fn)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        if jax.default_backend() != "cpu":
+            return fn(*args, **kwargs)
+        with set_xla_metadata(inlineable="false"):
+            return compiled(*args, **kwargs)
 
-    return decorate
+    return call
 
 
-@apart()
+@apart
 def materialise(x: Array) -> Array:
     """`x`, computed once and kept in memory."""
     return x

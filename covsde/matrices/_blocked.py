@@ -102,8 +102,8 @@ def triangularise(m, a, floor):
     return jnp.where(diagonal, sizes[..., None, :], lower)
 
 
-def one_minus_correlation(m, unit):
-    """½ |l̂_a − l̂_b|² from the unit rows l̂ of the factor, eight columns at a time."""
+def half_squared_distances(m, a):
+    """½ |l_a − l_b|² between the rows l of the factor, eight columns at a time."""
 
     def columns(total, some):
         for one in some:
@@ -111,7 +111,7 @@ def one_minus_correlation(m, unit):
         return total, None
 
     groups = -(-m // _COLUMNS)
-    rest = [(0, groups * _COLUMNS - m), *[(0, 0)] * (unit.ndim - 1)]
-    by_column = jnp.pad(jnp.moveaxis(unit, -1, 0), rest)
+    rest = [(0, groups * _COLUMNS - m), *[(0, 0)] * (a.ndim - 1)]
+    by_column = jnp.pad(jnp.moveaxis(a, -1, 0), rest)
     by_group = by_column.reshape(groups, _COLUMNS, *by_column.shape[1:])
-    return lax.scan(columns, jnp.zeros_like(unit), by_group)[0]
+    return lax.scan(columns, jnp.zeros_like(a), by_group)[0]

@@ -26,7 +26,7 @@ from jaxtyping import Array, Float
 from ._apart import materialise
 from ._triangles import mirror, pack_lower, pack_pairs, unpack_lower, unpack_pairs
 
-PACKED_MAX, ROWS_MAX = 4, 8
+PACKED_MAX, ROWS_MAX = 5, 8
 
 
 def is_packed(m: int) -> bool:
@@ -81,9 +81,22 @@ def add_up(x: Array, axis: int = 0) -> Array:
     return functools.reduce(operator.add, terms)
 
 
+# as many parts of a concatenation does XLA on CPU fuse
+_PARTS = 8
+
+
+def stack(entries: list[Array]) -> Array:
+    """`jnp.stack`, which XLA fuses with whatever makes the entries into one kernel."""
+    count = len(entries)
+    size = next(d for d in range(1, count + 1) if count % d == 0 and count <= _PARTS * d)
+    # the reshape keeps XLA from making one concatenation of both
+    parts = [jnp.stack(entries[k : k + size]) for k in range(0, count, size)]
+    return jnp.stack(parts).reshape(count, *entries[0].shape)
+
+
 def _take(x: Array, index: np.ndarray) -> Array:
     """`x[index]` by slices, which XLA fuses (a gather it does not)."""
-    return jnp.concatenate([lax.slice_in_dim(x, i, i + 1) for i in index.tolist()])
+    return stack([lax.index_in_dim(x, i, keepdims=False) for i in index.tolist()])
 
 
 class Triangle(eqx.Module):
@@ -289,10 +302,14 @@ class Symmetric(Triangle):
         entries = [
             zero if i == j else next(strict) for i, j in zip(rows, columns, strict=True)
         ]
-        return self._with(jnp.stack(entries))
+        return self._with(stack(entries))
 
     def scale(self, rows: Array) -> Symmetric:
         """`diag(rows) S diag(rows)`."""
+        if self.packed:
+            pairs = zip(*entry_indices(self.m), strict=True)
+            spread = stack([rows[i] * rows[j] for i, j in pairs])
+            return self._with(self.data * spread)
         return self._with(self.data * (self.by_row(rows) * self.by_column(rows)))
 
     def map_dense(self, fn: Callable[[Array], Array]) -> Symmetric:

@@ -14,7 +14,7 @@ def stack_rows(m: int, rows: list[Array]) -> Array:
     return jnp.stack(full)
 
 
-@apart(0)
+@apart
 def mirror(m, low):
     """The symmetric matrix of this lower half, from a matrix with zeros above it."""
     strict = jnp.asarray(np.tril(np.ones((m, m)), -1), low.dtype)
@@ -22,13 +22,13 @@ def mirror(m, low):
     return low + jnp.swapaxes(low * strict, 0, 1)
 
 
-@apart(0)
+@apart
 def pack_pairs(m, s):
     """The entries below the diagonal, row by row: `(m(m−1)/2, *batch)`."""
     return jnp.concatenate([s[i, :i] for i in range(1, m)])
 
 
-@apart(0)
+@apart
 def _unpack_pairs(m, pairs):
     starts = [i * (i - 1) // 2 for i in range(m + 1)]
     return stack_rows(m, [pairs[starts[i] : starts[i + 1]] for i in range(m)])
@@ -39,13 +39,13 @@ def unpack_pairs(m, pairs):
     return mirror(m, _unpack_pairs(m, pairs))
 
 
-@apart(0)
+@apart
 def pack_lower(m, a):
     """The entries on and below the diagonal, row by row: `(m(m+1)/2, *batch)`."""
     return jnp.concatenate([a[i, : i + 1] for i in range(m)])
 
 
-@apart(0)
+@apart
 def unpack_lower(m, entries):
     """The lower matrix of its entries, row by row: `(m(m+1)/2, *batch)`."""
     starts = [i * (i + 1) // 2 for i in range(m + 1)]

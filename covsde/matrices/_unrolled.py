@@ -11,8 +11,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
 
-from ._apart import apart, materialise
-from ._layout import entry_indices
+from ._apart import apart
+from ._layout import entry_indices, stack
 
 
 def _unstack(a: Array) -> list[Array]:
@@ -31,7 +31,7 @@ def _sym(a, i: int, j: int) -> Array:
 def _build(m: int, entry: Callable[[int, int], Array]) -> Array:
     rows, columns = entry_indices(m)
     pairs = zip(rows.tolist(), columns.tolist(), strict=True)
-    return jnp.stack([entry(i, j) for i, j in pairs])
+    return stack([entry(i, j) for i, j in pairs])
 
 
 def dot(terms: Iterable[Array]) -> Array:
@@ -49,14 +49,14 @@ def _inverse_pivots(m, a) -> list[Array]:
     return [1 / a[_at(i, i)] for i in range(m)]
 
 
-@apart(0)
+@apart
 def multiply(m, a, b):
     """Lower × lower."""
     a, b = _unstack(a), _unstack(b)
     return _build(m, lambda i, j: dot(a[_at(i, k)] * b[_at(k, j)] for k in range(j, i + 1)))
 
 
-@apart(0)
+@apart
 def multiply_symmetric(m, a, b):
     """Product of two commuting symmetric matrices (which is symmetric)."""
     a, b = _unstack(a), _unstack(b)
@@ -68,14 +68,14 @@ def multiply_square(m, a, b):
     return dot(a[:, k][:, None] * b[k][None] for k in range(m))
 
 
-@apart(0)
+@apart
 def gram(m, a):
     """Lower × its transpose."""
     a = _unstack(a)
     return _build(m, lambda i, j: dot(a[_at(i, k)] * a[_at(j, k)] for k in range(j + 1)))
 
 
-@apart(0)
+@apart
 def congruence(m, a, s):
     """Lower × symmetric × transpose of lower."""
     a, s = _unstack(a), _unstack(s)
@@ -87,7 +87,7 @@ def congruence(m, a, s):
     return _build(m, lambda i, j: dot(left[_at(i, k)] * a[_at(j, k)] for k in range(j + 1)))
 
 
-@apart(0)
+@apart
 def whiten(m, a, s):
     """L⁻¹ S L⁻ᵀ by two triangular solves."""
     a, s = _unstack(a), _unstack(s)
@@ -123,7 +123,7 @@ def solve(m, a, b):
     return jnp.stack(y)
 
 
-@apart(0)
+@apart
 def whiten_fourth_moment(m, a, r):
     """L⁻¹ (vvᵀ + 2 V∘V) L⁻ᵀ for V = R Rᵀ with diagonal v, as a sum of squares.
 
@@ -152,7 +152,7 @@ def whiten_fourth_moment(m, a, r):
     return _build(m, entry)
 
 
-@apart(0)
+@apart
 def divide_right(m, a, b):
     """A B⁻¹ for lower A and B."""
     a, b = _unstack(a), _unstack(b)
@@ -181,7 +181,7 @@ def cholesky(m, s, pivot: Callable[[Array, Array], tuple[Array, Array]]):
             for k in range(j):
                 value = value - out[i, k] * out[j, k]
             out[i, j] = value * inverse
-    return materialise(_build(m, lambda i, j: out[i, j]))
+    return _build(m, lambda i, j: out[i, j])
 
 
 def triangularise(m, a, floor):
@@ -199,16 +199,16 @@ def triangularise(m, a, floor):
     return _build(m, lambda i, j: out[i, j])
 
 
-@apart(0)
-def one_minus_correlation(m, unit):
-    """½ |l̂_a − l̂_b|² from the unit rows l̂ of the factor."""
-    unit = _unstack(unit)
+@apart
+def half_squared_distances(m, a):
+    """½ |l_a − l_b|² between the rows l of the factor."""
+    a = _unstack(a)
 
     def entry(i: int, j: int) -> Array:
         if i == j:
-            return jnp.zeros_like(unit[0])
-        below = dot((unit[_at(i, k)] - unit[_at(j, k)]) ** 2 for k in range(j + 1))
-        beyond = dot(unit[_at(i, k)] ** 2 for k in range(j + 1, i + 1))
+            return jnp.zeros_like(a[0])
+        below = dot((a[_at(i, k)] - a[_at(j, k)]) ** 2 for k in range(j + 1))
+        beyond = dot(a[_at(i, k)] ** 2 for k in range(j + 1, i + 1))
         return 0.5 * (below + beyond)
 
     return _build(m, entry)

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
+from .._jit import jit
 from .._normals import Normals
 from ..limits import AbstractLimit
 from ..solution import Solution
 from ._plan import plan, simulate
 
-_simulate = eqx.filter_jit(simulate)
+_simulate = jit(simulate)
 
 
 def solve(

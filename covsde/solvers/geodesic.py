@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from ..diffusions import symmetric_gaussian
-from ..matrices import Lower, cholesky, expm
+from ..matrices import Lower, apart, cholesky, expm
 from ._base import (
     AbstractStrangSolver,
     congruence_gain,
@@ -40,6 +40,7 @@ class GeodesicStrang(AbstractStrangSolver):
         return geodesic_increment(factor, increment, congruence_gain(self, noise), h)
 
 
+@apart
 def geodesic_increment(factor: Lower, increment: Lower, gain, h) -> Lower:
     """`chol(e^W)` for the Brownian increment of a step `h`."""
     m = rank(factor)

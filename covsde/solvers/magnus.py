@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..brownian import LevyIncrement
-from ..matrices import Lower, expm_lower
+from ..matrices import Lower, apart, expm_lower
 from ._base import (
     AbstractStrangSolver,
     congruence_gain,
@@ -47,6 +47,7 @@ class MagnusStrang(AbstractStrangSolver):
         return magnus(factor, increment, congruence_gain(self, noise), h)
 
 
+@apart
 def magnus(factor: Lower, increment: LevyIncrement, gain: Array, h) -> Lower:
     """`exp(√Γ ΔN + Γ (h D + A))`."""
     moved = within_span(factor, increment.motion).scale_diagonal(0.5**0.5)

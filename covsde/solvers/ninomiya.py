@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..diffusions import AbstractNoise
-from ..matrices import Lower, Square, multiply_square, triangularise
+from ..matrices import Lower, Square, apart, multiply_square, triangularise
 from ._base import AbstractStrangSolver, halves, rank, within_span
 
 # Growth of V within one step that counts as an explosion
@@ -74,6 +74,7 @@ def scaled(increment, number: Array):
     return increment * number
 
 
+@apart
 def two_flows(noise: AbstractNoise, factor: Lower, z1, z2, h) -> Lower:
     """`chol(M Mᵀ)` for the flows along `z1`, then along `z2` and the correction."""
     z1, z2 = within_span(factor, z1), within_span(factor, z2)

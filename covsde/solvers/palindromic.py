@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .._checks import found
-from ..matrices import Lower, divide_right
+from ..matrices import Lower, apart, divide_right
 from ._base import (
     AbstractStrangSolver,
     congruence_gain,
@@ -67,6 +67,7 @@ class PalindromicStrang(AbstractStrangSolver):
         return palindrome(factor, first, second, gain * h)
 
 
+@apart
 def palindrome(factor: Lower, first: Lower, second: Lower, t) -> Lower:
     """`Δ (I + X)(I − X')⁻¹ Δ'` from the Brownian increments of the halves of a time `t`."""
     first, second = within_span(factor, first), within_span(factor, second)

@@ -9,7 +9,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
 
-from ..matrices import Lower, Symmetric
+from ..matrices import Lower, Symmetric, apart
 
 
 class StoppedState(eqx.Module):
@@ -67,20 +67,38 @@ class Stopped(diffrax.AbstractItoSolver):
         y1, _, _, inner1, result = self.solver.step(
             terms, t0, t1, y0, args, inner, made_jump
         )
-        y1 = y1.kept()  # it is read several times
-        size = mean_variance(y1)
-        alive = jnp.isinf(stopped_at)
-        finite = jnp.isfinite(size)
-        moves = alive & finite
-        y1 = y1.where(moves, y0)
-        inner = jax.tree.map(lambda new, old: jnp.where(moves, new, old), inner1, inner)
-        stops = alive & ~(finite & (size <= self.level))
-        stopped_at = jnp.where(stops, jnp.asarray(t1, y0.dtype), stopped_at)
-        state = StoppedState(inner, stopped_at)
+        now = jnp.asarray(t1, y0.dtype)
+        y1, state = _frozen(
+            y1, y0, StoppedState(inner1, stopped_at), inner, self.level, now
+        )
         return y1, None, dict(y0=y0, y1=y1), state, result
 
     def func(self, terms, t0, y0, args):
         return self.solver.func(terms, t0, y0, args)
+
+
+@apart
+def _frozen(
+    y1: Lower | Symmetric,
+    y0: Lower | Symmetric,
+    state: StoppedState,
+    inner0: Any,
+    level: Scalar,
+    now: Scalar,
+) -> tuple[Lower | Symmetric, StoppedState]:
+    """The paths that move, with the others where they were."""
+    moves, stops = _fates(y1, level, state.stopped_at)
+    inner = jax.tree.map(lambda new, old: jnp.where(moves, new, old), state.inner, inner0)
+    stopped_at = jnp.where(stops, now, state.stopped_at)
+    return y1.where(moves, y0), StoppedState(inner, stopped_at)
+
+
+@apart
+def _fates(y: Lower | Symmetric, level: Scalar, stopped_at: Array) -> tuple[Array, Array]:
+    """Which paths move to `y`, and which of all stop now."""
+    size = mean_variance(y)
+    alive, finite = jnp.isinf(stopped_at), jnp.isfinite(size)
+    return alive & finite, alive & ~(finite & (size <= level))
 
 
 def mean_variance(y: Lower | Symmetric) -> Array:

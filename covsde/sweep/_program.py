@@ -4,12 +4,12 @@ import dataclasses
 from functools import partial
 from typing import NamedTuple
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
+from .._jit import jit
 from ..ensemble._program import observe
 from ..ensemble._survey import Survey, Tally
 from ..solve import Run
@@ -28,7 +28,7 @@ class Points(NamedTuple):
     key: PRNGKeyArray
 
 
-@eqx.filter_jit
+@jit
 def tally_at(make: Make, points: Points, *rest) -> tuple[Tally, State]:
     """The tallies of some points, and the moments of the derivatives there.
 

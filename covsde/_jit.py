@@ -1,0 +1,37 @@
+"""How the programs that run many paths are compiled."""
+
+import functools
+from collections.abc import Callable
+from typing import Any, ParamSpec, TypeVar
+
+import equinox as eqx
+import jax
+import jax.numpy as jnp
+
+from ._checks import is_concrete
+
+_P = ParamSpec("_P")
+_T = TypeVar("_T")
+
+# XLA on CPU hands shares of a longer kernel to other threads, which between two kernels
+# wait busily: twice the CPU time, and on two cores no less time.
+_ONE_THREAD = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
+
+
+def jit(fn: Callable[_P, _T]) -> Callable[_P, _T]:
+    """`equinox.filter_jit`, of which each program runs on one thread of a CPU.
+
+    Several cores are for several devices, each with its own share of the paths. Within
+    another compiled or differentiated function the options are those of that one.
+    """
+    within: Any = eqx.filter_jit(fn)
+    alone: Any = eqx.filter_jit(fn, compiler_options=_ONE_THREAD)
+
+    @functools.wraps(fn)
+    def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+        # what is made of constants is traced where everything is
+        top = is_concrete((args, kwargs, jnp.zeros(())))
+        on_cpu = jax.default_backend() == "cpu"
+        return (alone if top and on_cpu else within)(*args, **kwargs)
+
+    return call
