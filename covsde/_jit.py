@@ -2,7 +2,7 @@
 
 import functools
 from collections.abc import Callable
-from typing import Any, ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
 import equinox as eqx
 import jax
@@ -25,7 +25,7 @@ def jit(fn: Callable[_P, _T]) -> Callable[_P, _T]:
     another compiled or differentiated function the options are those of that one.
     """
     within: Any = eqx.filter_jit(fn)
-    alone: Any = eqx.filter_jit(fn, compiler_options=_ONE_THREAD)
+    alone = cast(Any, eqx.filter_jit)(fn, compiler_options=_ONE_THREAD)
 
     @functools.wraps(fn)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:

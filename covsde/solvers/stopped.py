@@ -1,7 +1,7 @@
 """Stopping each path by itself: above a level, or when it explodes."""
 
 from collections.abc import Callable
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import diffrax
 import equinox as eqx
@@ -10,6 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float, Scalar
 
 from ..matrices import Lower, Symmetric, apart
+
+
+_State = TypeVar("_State", Lower, Symmetric)
 
 
 class StoppedState(eqx.Module):
@@ -79,13 +82,13 @@ class Stopped(diffrax.AbstractItoSolver):
 
 @apart
 def _frozen(
-    y1: Lower | Symmetric,
-    y0: Lower | Symmetric,
+    y1: _State,
+    y0: _State,
     state: StoppedState,
     inner0: Any,
     level: Scalar,
     now: Scalar,
-) -> tuple[Lower | Symmetric, StoppedState]:
+) -> tuple[_State, StoppedState]:
     """The paths that move, with the others where they were."""
     moves, stops = _fates(y1, level, state.stopped_at)
     inner = jax.tree.map(lambda new, old: jnp.where(moves, new, old), state.inner, inner0)
