@@ -11,7 +11,6 @@ from jaxtyping import Array, Float, Scalar
 
 from ..matrices import Lower, Symmetric, apart
 
-
 _State = TypeVar("_State", Lower, Symmetric)
 
 
