@@ -12,6 +12,7 @@ import numpy as np
 from jaxtyping import Array
 
 import covsde
+from covsde._jit import jit
 from covsde.matrices import (
     Lower,
     factorise,
@@ -76,7 +77,7 @@ def first_program(
 
 
 def _on_all_paths(one_path: Callable, num_paths: int) -> Callable:
-    batch = jax.jit(jax.vmap(one_path))
+    batch = jit(jax.vmap(one_path))
     return lambda key: batch(jax.random.split(key, num_paths))
 
 
@@ -194,7 +195,7 @@ def stock_on_factor(
     runge_kutta = isinstance(solver, diffrax.AbstractSRK)
     levy = diffrax.SpaceTimeLevyArea if runge_kutta else diffrax.BrownianIncrement
 
-    @jax.jit
+    @jit
     def run(key):
         start = factorise(jnp.broadcast_to(v0, (num_paths, m, m))).as_invertible(True)
         shape = jax.eval_shape(lambda: start)

@@ -1,7 +1,7 @@
 """Ensembles: time per path, memory and the cost of statistics, and two devices over one.
 
-`python -m benchmarks.ensemble` measures, on two inputs of a shaped ReLU network, T = 0.25
-in four steps, with `log V` of an input and the correlation as observables,
+`python -m benchmarks.ensemble` measures, on two inputs of a shaped ReLU network, T = 1
+by default steps, with `log V` of an input and the correlation as observables,
 
 - (a) ensembles of 1e5 to `--paths` paths: CPU and wall time per path, the first call of
   each not counted, and the largest memory that the process ever had;
@@ -32,13 +32,13 @@ from covsde.statistics import Moments
 jax.config.update("jax_enable_x64", True)
 LIMIT = covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0))
 V0, KEY = jnp.array([[1.0, 0.3], [0.3, 1.0]]), jax.random.key(0)
-T, STEP = 0.25, 0.0625
+T = 1.0
 OBSERVABLES = {"log V": LogNorm(0), "rho": Correlation(0, 1)}
 
 
 def run(num_paths: int, **options) -> covsde.Ensemble:
     """The ensemble that is measured."""
-    options = dict(observables=OBSERVABLES, dt0=STEP, devices=1) | options
+    options = dict(observables=OBSERVABLES, devices=1) | options
     return covsde.ensemble(LIMIT, V0, T, key=KEY, num_paths=num_paths, **options)
 
 
@@ -100,7 +100,7 @@ def reduction(repeats: int, num_paths: int = 500_000) -> dict[str, float]:
     }
 
 
-def compare_devices(pairs: int, num_paths: int = 500_000) -> list[tuple[float, float]]:
+def compare_devices(pairs: int, num_paths: int = 2_000_000) -> list[tuple[float, float]]:
     """Wall nanoseconds per path on one and on two host devices, in turn.
 
     Both in this process, so that the machine's other work falls on both alike.

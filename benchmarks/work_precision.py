@@ -25,6 +25,7 @@ import numpy as np
 
 import covsde
 from covsde import problems
+from covsde._jit import jit
 from covsde.plotting._style import LIGHT, styled
 from covsde.problems import Problem, UnshapedProblem
 
@@ -112,7 +113,7 @@ def ours(solver) -> Callable:
     """`covsde.solve` with a solver of covsde, or `diffrax.Euler()`."""
 
     def values(problem: Problem, steps: int, num_paths: int):
-        @jax.jit
+        @jit
         def running(vs, stopped_at):
             f = problem.observable(vs[:, -1])
             return jax.numpy.where(jax.numpy.isinf(stopped_at), f, 0.0)
@@ -136,7 +137,7 @@ def ours(solver) -> Callable:
 
 def observed(problem: Problem | UnshapedProblem, run: Callable) -> Callable:
     """f of what a program returns, compiled."""
-    f = jax.jit(problem.observable)
+    f = jit(problem.observable)
     return lambda key: f(run(key))
 
 

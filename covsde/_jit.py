@@ -15,7 +15,7 @@ _T = TypeVar("_T")
 
 # XLA on CPU hands shares of a longer kernel to other threads, which between two kernels
 # wait busily: twice the CPU time, and on two cores no less time.
-_ONE_THREAD = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
+ONE_THREAD = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
 
 
 def jit(fn: Callable[_P, _T]) -> Callable[_P, _T]:
@@ -25,7 +25,7 @@ def jit(fn: Callable[_P, _T]) -> Callable[_P, _T]:
     another compiled or differentiated function the options are those of that one.
     """
     within: Any = eqx.filter_jit(fn)
-    alone = cast(Any, eqx.filter_jit)(fn, compiler_options=_ONE_THREAD)
+    alone = cast(Any, eqx.filter_jit)(fn, compiler_options=ONE_THREAD)
 
     @functools.wraps(fn)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
