@@ -8,7 +8,9 @@ from collections.abc import Callable
 import diffrax
 import jax
 import jax.numpy as jnp
+import lineax
 import numpy as np
+from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array
 
 import covsde
@@ -19,6 +21,7 @@ from covsde.matrices import (
     gram,
     lower_half,
     multiply,
+    num_entries,
     whiten,
 )
 from covsde.problems import UnshapedProblem
@@ -145,6 +148,51 @@ def stock_unshaped(
     return _on_all_paths(one_path, num_paths)
 
 
+def users_on_factor(
+    limit, v0: Array, t1: float, steps: int, num_paths: int, solver
+) -> Callable:
+    """A Stratonovich solver of Diffrax on the factor, as its user writes it: by `vmap`.
+
+    Dense m×m matrices, two triangular solves, an `UnsafeBrownianPath`.
+    """
+    m = v0.shape[-1]
+    rows, columns = np.tril_indices(m)
+    weights = np.where(rows == columns, 0.5**0.5, 1.0)
+    drift, gain = _drift_of_a_user(limit), limit.diffusion.gain
+    numbers = jnp.arange(1, m + 1, dtype=v0.dtype)
+
+    def slope(t, factor, args):
+        half = solve_triangular(factor, drift(t, factor @ factor.T), lower=True)
+        whitened = solve_triangular(factor, half.T, lower=True)
+        lower = jnp.tril(whitened, -1) + 0.5 * jnp.diag(jnp.diagonal(whitened))
+        return factor @ (lower - 0.5 * gain * jnp.diag(numbers))
+
+    def noise(t, factor, args):
+        def moved(entries):
+            n = jnp.zeros_like(factor).at[rows, columns].set(weights * entries)
+            return jnp.sqrt(gain) * factor @ n
+
+        size = jax.ShapeDtypeStruct((rows.size,), factor.dtype)
+        return lineax.FunctionLinearOperator(moved, size)
+
+    def one_path(key):
+        size = jax.ShapeDtypeStruct((rows.size,), v0.dtype)
+        path = diffrax.UnsafeBrownianPath(size, key)
+        solved = diffrax.diffeqsolve(
+            diffrax.MultiTerm(diffrax.ODETerm(slope), diffrax.ControlTerm(noise, path)),
+            solver,
+            0.0,
+            t1,
+            t1 / steps,
+            jnp.linalg.cholesky(v0),
+            max_steps=steps,
+            adjoint=diffrax.DirectAdjoint(),
+        ).ys
+        return solved[0] @ solved[0].T
+
+    return _on_all_paths(one_path, num_paths)
+
+
 class FactorDrift(diffrax.AbstractTerm):
     """`L Φ(L⁻¹ b L⁻ᵀ) − ½ Γ L diag(1, …, m)`, of the factor's Stratonovich equation."""
 
@@ -181,7 +229,8 @@ class FactorNoise(diffrax.AbstractTerm):
         return self.path.evaluate(t0, t1, **kwargs)
 
     def prod(self, vf, control):
-        return multiply(vf, control.scale_diagonal(0.5**0.5))
+        increment = Lower.from_entries(control, vf.m)
+        return multiply(vf, increment.scale_diagonal(0.5**0.5))
 
 
 def stock_on_factor(
@@ -198,7 +247,7 @@ def stock_on_factor(
     @jit
     def run(key):
         start = factorise(jnp.broadcast_to(v0, (num_paths, m, m))).as_invertible(True)
-        shape = jax.eval_shape(lambda: start)
+        shape = jax.ShapeDtypeStruct((num_entries(m), num_paths), v0.dtype)
         path = diffrax.UnsafeBrownianPath(shape, key, levy_area=levy)
         terms = diffrax.MultiTerm(FactorDrift(limit), FactorNoise(limit, path))
         solved = diffrax.diffeqsolve(
