@@ -1,7 +1,8 @@
 """Literal networks: CPU time of a sample against that of a path of their limit.
 
 `python -m benchmarks.literal` draws all weights of shaped ReLU networks of width and depth
-200, and solves their limit to the same time, T = 1, by default steps. A sample of either
+200, and solves their limit to the same time, T = 1, by default steps or in `--steps` of
+them. A sample of either
 has the same variance, so that equal numbers have equal Monte-Carlo errors.
 """
 
@@ -20,16 +21,17 @@ WIDTH, T = 200, 1.0
 COUNTS = {2: (200, 200_000), 8: (100, 20_000)}
 
 
-def programs(m: int):
+def programs(m: int, steps: int | None):
     """A run of networks, and one of paths."""
     networks, paths = COUNTS[m]
+    dt0 = None if steps is None else T / steps
     literal_weights = {"width": WIDTH, "num_networks": networks, "method": "weights"}
 
     def literal(key):
         return oracles.sample(LIMIT, start(m), T, key=key, **literal_weights).vs
 
     def limit(key):
-        return covsde.solve(LIMIT, start(m), T, key=key, num_paths=paths).vs
+        return covsde.solve(LIMIT, start(m), T, key=key, num_paths=paths, dt0=dt0).vs
 
     return literal, limit
 
@@ -38,11 +40,13 @@ def main() -> None:
     """Prints a line for each number of inputs."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--repeats", type=int, default=5)
-    repeats = parser.parse_args().repeats
+    parser.add_argument("--steps", type=int, help="of the limit; else its default")
+    arguments = parser.parse_args()
+    repeats = arguments.repeats
     print(f"CPU-µs a sample, n = {WIDTH}, T = {T:g}, float64 (weights in float32)")
     print(f"{'m':>3}{'network':>12}{'path':>10}{'ratio':>10}")
     for m, counts in COUNTS.items():
-        pair = programs(m)
+        pair = programs(m, arguments.steps)
         for program in pair:
             jax.block_until_ready(program(jax.random.key(0)))  # compile
         times = np.array(
