@@ -2,8 +2,8 @@
 
 `python -m benchmarks.literal` draws all weights of shaped ReLU networks of width and depth
 200, and solves their limit to the same time, T = 1, by default steps or in `--steps` of
-them. A sample of either
-has the same variance, so that equal numbers have equal Monte-Carlo errors.
+them. A sample of either has the same variance, so that equal numbers have equal Monte-Carlo
+errors.
 """
 
 import argparse

@@ -75,7 +75,7 @@ def palindrome(factor: Lower, first: Lower, second: Lower, t) -> Lower:
     g = first.strict().add_diagonal(1.0)
     g = g.scale_rows(diagonal_increment(first, rows, t / 2))
     g = divide_right(g, (second.strict() * -1.0).add_diagonal(1.0))
-    return g.scale_columns(diagonal_increment(second, rows, t / 2)).kept()
+    return g.scale_columns(diagonal_increment(second, rows, t / 2))
 
 
 def diagonal_increment(increment: Lower, rows, t):
