@@ -134,7 +134,14 @@ class ShapedReLU(AbstractActivation):
     def drift_of(self, v):
         """`ν(ρ) √(V^{aa} V^{bb})` off the diagonal, with a root for each input."""
         roots = materialise(jnp.sqrt(v.diagonal()))
-        return self._velocity_at(v.scale(1 / roots).kept()).scale(roots)
+        return self._between(v, roots)
+
+    @apart
+    def _between(self, v: Symmetric, roots: Array) -> Symmetric:
+        def entry(scale: Array, v_ab: Array) -> Array:
+            return self.strength * nu(1 - v_ab / scale) * scale
+
+        return v.map_pairs_of(roots, entry)
 
     @property
     def max_step(self):
@@ -192,9 +199,11 @@ class ShapedReLU(AbstractActivation):
 
     @apart
     def _rise(self, u: Symmetric, h: Array) -> Symmetric:
-        first = self._velocity(u)
-        second = self._velocity(u - first * h)
-        return (first + second) * (0.5 * h)
+        def rise(u: Array, h: Array) -> Array:
+            first = materialise(self._velocity(u))
+            return (first + self._velocity(u - first * h)) * (0.5 * h)
+
+        return u.map_pairs(rise, h)
 
     def fourth_order_flow(self, factor, h):
         """Ten-stage strong-stability-preserving Runge–Kutta, in whitened coordinates.
@@ -209,18 +218,16 @@ class ShapedReLU(AbstractActivation):
 
     @apart
     def _fourth_order_rise(self, u: Symmetric, h: Array) -> Symmetric:
-        def euler(risen: Symmetric) -> Symmetric:
-            return risen + self._velocity(u - risen) * (h / 6)
+        def rise(u: Array, h: Array) -> Array:
+            def euler(risen: Array) -> Array:
+                return risen + self._velocity(u - risen) * (h / 6)
 
-        return ssp_10_4(euler, u * 0.0)
+            return ssp_10_4(euler, jnp.zeros_like(u))
 
-    @apart
-    def _velocity(self, u: Symmetric) -> Symmetric:
-        return u.map_pairs(lambda u: self.strength * nu(u))
+        return u.map_pairs(rise, h)
 
-    @apart
-    def _velocity_at(self, correlations: Symmetric) -> Symmetric:
-        return correlations.map_pairs(lambda rho: self.strength * nu(1 - rho))
+    def _velocity(self, u: Array) -> Array:
+        return self.strength * nu(u)
 
 
 def _raised(

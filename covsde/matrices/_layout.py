@@ -24,7 +24,14 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ._apart import materialise
-from ._triangles import mirror, pack_lower, pack_pairs, unpack_lower, unpack_pairs
+from ._triangles import (
+    mirror,
+    multiply_pairs,
+    pack_lower,
+    pack_pairs,
+    unpack_lower,
+    unpack_pairs,
+)
 
 PACKED_MAX, ROWS_MAX = 5, 8
 
@@ -287,17 +294,43 @@ class Symmetric(Triangle):
         entries = fn(rows, columns, pack_lower(self.m, self.data))
         return self._with(mirror(self.m, unpack_lower(self.m, entries)))
 
-    def map_pairs(self, fn: Callable[[Array], Array]) -> Symmetric:
-        """`fn` of the entries off the diagonal, elementwise; 0 on it."""
+    def map_pairs(self, fn: Callable[..., Array], *numbers: Array) -> Symmetric:
+        """`fn` of the entries off the diagonal, elementwise; 0 on it.
+
+        `fn` is handed the `numbers`, too, each one number or one for each path.
+        """
         if not self.paths_last:
-            return self._with(fn(self.data)).scale_diagonal(0.0)
-        if self.m == 1:
-            return self * 0.0
+            values = fn(self.data, *(self._aligned(number) for number in numbers))
+            return self._with(values).scale_diagonal(0.0)
+        return self._from_pairs(fn(self._pairs(), *numbers))
+
+    def map_pairs_of(self, rows: Array, fn: Callable[[Array, Array], Array]) -> Symmetric:
+        """`fn(r_a r_b, s_ab)` off the diagonal for a row vector `r`; 0 on it."""
+        if not self.paths_last:
+            values = fn(self.by_row(rows) * self.by_column(rows), self.data)
+            return self._with(values).scale_diagonal(0.0)
+        return self._from_pairs(fn(self._products(rows), self._pairs()))
+
+    def _products(self, rows: Array) -> Array:
+        """`r_a r_b` of the pairs of a row vector, as `_pairs` has them."""
         if not self.packed:
-            return self._with(unpack_pairs(self.m, fn(pack_pairs(self.m, self.data))))
+            return multiply_pairs(self.m, rows)
+        pairs = zip(*np.tril_indices(self.m, -1), strict=True)
+        return stack([rows[i] * rows[j] for i, j in pairs])
+
+    def _pairs(self) -> Array:
+        """The entries below the diagonal, row by row: `(m(m−1)/2, *batch)`."""
+        if not self.packed:
+            return pack_pairs(self.m, self.data)
         rows, columns = entry_indices(self.m)
-        values = fn(_take(self.data, np.flatnonzero(rows != columns)))
-        zero = jnp.zeros_like(values[0])
+        return _take(self.data, np.flatnonzero(rows != columns))
+
+    def _from_pairs(self, values: Array) -> Symmetric:
+        """The matrices with these entries below the diagonal, and zeros on it."""
+        if not self.packed:
+            return self._with(unpack_pairs(self.m, values))
+        zero = jnp.zeros(self.batch, self.dtype)
+        rows, columns = entry_indices(self.m)
         strict = iter(values)
         entries = [
             zero if i == j else next(strict) for i, j in zip(rows, columns, strict=True)

@@ -1,7 +1,6 @@
 """Triangles within whole matrices, paths last: `(m, m, *batch)`."""
 
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import Array
 
 from ._apart import apart
@@ -16,10 +15,10 @@ def stack_rows(m: int, rows: list[Array]) -> Array:
 
 @apart
 def mirror(m, low):
-    """The symmetric matrix of this lower half, from a matrix with zeros above it."""
-    strict = jnp.asarray(np.tril(np.ones((m, m)), -1), low.dtype)
-    strict = strict.reshape(m, m, *(1,) * (low.ndim - 2))
-    return low + jnp.swapaxes(low * strict, 0, 1)
+    """The symmetric matrix of this lower half."""
+    return jnp.stack(
+        [jnp.concatenate([low[i, : i + 1], low[i + 1 :, i]]) for i in range(m)]
+    )
 
 
 @apart
@@ -29,14 +28,22 @@ def pack_pairs(m, s):
 
 
 @apart
-def _unpack_pairs(m, pairs):
-    starts = [i * (i - 1) // 2 for i in range(m + 1)]
-    return stack_rows(m, [pairs[starts[i] : starts[i + 1]] for i in range(m)])
+def multiply_pairs(m, rows):
+    """`r_a r_b` of the pairs of a row vector: `(m(m−1)/2, *batch)`."""
+    return jnp.concatenate([rows[i][None] * rows[:i] for i in range(1, m)])
 
 
+@apart
 def unpack_pairs(m, pairs):
     """The symmetric matrix of these entries below the diagonal, with zeros on it."""
-    return mirror(m, _unpack_pairs(m, pairs))
+    zero = jnp.zeros_like(pairs[:1])
+
+    def row(i: int) -> Array:
+        first = i * (i - 1) // 2
+        beyond = (pairs[k * (k - 1) // 2 + i][None] for k in range(i + 1, m))
+        return jnp.concatenate([pairs[first : first + i], zero, *beyond])
+
+    return jnp.stack([row(i) for i in range(m)])
 
 
 @apart
