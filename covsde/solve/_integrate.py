@@ -116,15 +116,17 @@ def _run(
         y, _, _, inner, _ = solver.step(terms, t0, t1, y, None, inner, False)
         return y, inner
 
+    def save(saved, y, place):
+        return jax.tree.map(
+            lambda ys, y: lax.dynamic_update_index_in_dim(ys, y, place, 0), saved, y
+        )
+
     def step(carry, now):
         state, saved = carry
-        t0, t1, place = now
+        t0, t1, place, saves = now
         # where no step is padding, too: XLA on CPU runs a branch faster than a bare body
         state = lax.cond(t1 > t0, advance, lambda same, *_: same, state, t0, t1)
-        # overwritten by each step until the time to save
-        saved = jax.tree.map(
-            lambda ys, y: lax.dynamic_update_index_in_dim(ys, y, place, 0), saved, state[0]
-        )
+        saved = lax.cond(saves, save, lambda saved, *_: saved, saved, state[0], place)
         return (state, saved), None
 
     def block(carry, now):
@@ -132,7 +134,9 @@ def _run(
 
     ends = jnp.pad(steps[1:], (0, padding), mode="edge")
     starts = jnp.append(steps[0], ends[:-1])
-    now = starts, ends, jnp.searchsorted(save_times, ends)
+    place = jnp.searchsorted(save_times, ends)
+    saves = place != jnp.append(place[1:], -1)  # the last step to each time
+    now = starts, ends, place, saves
     state = start, solver.init(terms, steps[0], steps[-1], start, None)
     saved = jax.tree.map(lambda y: jnp.repeat(y[None], save_times.size, axis=0), start)
     if count == 1:
