@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import covsde
-from covsde._jit import ONE_THREAD
+from covsde._jit import CPU_OPTIONS
 from covsde.observables import correlation
 
 STEPS, T = 64, 1.0
@@ -49,7 +49,7 @@ def programs(m: int, num_paths: int):
     at = jnp.array(-1.0), 0.7 * jnp.eye(m) + 0.3
     for name, function in functions.items():
         begin = time.process_time()
-        compiled = jax.jit(function, compiler_options=ONE_THREAD).lower(*at).compile()
+        compiled = jax.jit(function, compiler_options=CPU_OPTIONS).lower(*at).compile()
         yield name, compiled, at, time.process_time() - begin
 
 

@@ -13,9 +13,13 @@ from ._checks import is_concrete
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
 
-# XLA on CPU hands shares of a longer kernel to other threads, which between two kernels
-# wait busily: twice the CPU time, and on two cores no less time.
-ONE_THREAD = {"xla_disable_hlo_passes": "cpu-parallel-task-assigner"}
+# - XLA on CPU hands shares of a longer kernel to other threads, which between two kernels
+#   wait busily: twice the CPU time, and on two cores no less time.
+# - LLVM takes vectors of half the processor's width where it could take the whole.
+CPU_OPTIONS = {
+    "xla_disable_hlo_passes": "cpu-parallel-task-assigner",
+    "xla_cpu_prefer_vector_width": 512,
+}
 
 
 def jit(fn: Callable[_P, _T]) -> Callable[_P, _T]:
@@ -25,7 +29,7 @@ def jit(fn: Callable[_P, _T]) -> Callable[_P, _T]:
     another compiled or differentiated function the options are those of that one.
     """
     within: Any = eqx.filter_jit(fn)
-    alone = cast(Any, eqx.filter_jit)(fn, compiler_options=ONE_THREAD)
+    alone = cast(Any, eqx.filter_jit)(fn, compiler_options=CPU_OPTIONS)
 
     @functools.wraps(fn)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:

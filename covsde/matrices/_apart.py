@@ -2,10 +2,11 @@
 
 import functools
 from collections.abc import Callable
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar, cast
 
-import equinox as eqx
+import equinox.internal as eqxi
 import jax
+import numpy as np
 from jax.experimental.xla_metadata import set_xla_metadata
 from jaxtyping import Array
 
@@ -26,21 +27,27 @@ def apart(fn: Callable[_P, _T]) -> Callable[_P, _T]:
     Elsewhere this is an ordinary function. Arguments that are no arrays are constants.
     """
 
-    @functools.wraps(fn)
-    def body(*args: _P.args, **kwargs: _P.kwargs) -> _T:
+    def body(arrays: Any, constants: Any) -> _T:
+        args, kwargs = eqxi.hashable_combine(arrays, constants)
         with set_xla_metadata(inlineable=None):  # what it calls may be
-            return fn(*args, **kwargs)
+            return cast(Callable[..., _T], fn)(*args, **kwargs)
 
-    compiled = eqx.filter_jit(body)
+    body.__name__ = fn.__name__
+    compiled = jax.jit(body, static_argnums=1)
 
     @functools.wraps(fn)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
         if jax.default_backend() != "cpu":
             return fn(*args, **kwargs)
+        arrays, constants = eqxi.hashable_partition((args, kwargs), _is_array)
         with set_xla_metadata(inlineable="false"):
-            return compiled(*args, **kwargs)
+            return compiled(arrays, constants)
 
     return call
+
+
+def _is_array(x: Any) -> bool:
+    return isinstance(x, jax.Array | np.ndarray | np.generic)
 
 
 @apart

@@ -10,7 +10,7 @@ from jaxtyping import Array
 from .._checks import found, is_concrete
 from ..drifts import AbstractDrift
 from ..limits import AbstractLimit
-from ..matrices import factorise
+from ..matrices import SINGULAR_PIVOT
 from ..solvers import Stopped
 from ._defaults import max_step
 
@@ -81,18 +81,21 @@ def check_drift(limit: AbstractLimit, v0: Array) -> None:
         )
 
 
-@jax.jit  # operation by operation it takes as long as a hundred thousand paths
-def _any_singular(v0: Array) -> Array:
-    return jnp.any(factorise(v0).is_singular())
+def _is_regular(v0: np.ndarray) -> bool:
+    """Whether every pivot is far from what counts as zero."""
+    try:
+        pivots = np.diagonal(np.linalg.cholesky(v0), axis1=-2, axis2=-1) ** 2
+    except np.linalg.LinAlgError:
+        return False
+    tolerance = 2 * SINGULAR_PIVOT * v0.shape[-1] * np.finfo(v0.dtype).eps
+    return bool(np.all(pivots > tolerance * np.diagonal(v0, axis1=-2, axis2=-1)))
 
 
 def check_singular(v0: Array, limit: AbstractLimit, solver) -> bool:
     """Whether `v0` is known to be regular; refuses a singular one that no flow accepts."""
     if not is_concrete(v0):
         return False
-    with jax.ensure_compile_time_eval():
-        singular = bool(_any_singular(v0))
-    if not singular:
+    if _is_regular(np.asarray(v0)):
         return True
     drift_accepts = limit.drift.accepts_singular
     if drift_accepts and getattr(solver, "accepts_singular", False):

@@ -1,9 +1,11 @@
 """The solver and the step that are taken where none is given."""
 
 import math
+from typing import TypeVar
 
 import equinox as eqx
 import jax
+import numpy as np
 
 from .._checks import is_concrete
 from ..diffusions import CongruenceDiffusion
@@ -15,6 +17,8 @@ from ..solvers import (
     NinomiyaNinomiya,
     PalindromicStrang,
 )
+
+_Module = TypeVar("_Module", bound=eqx.Module)
 
 
 def default_solver(limit: AbstractLimit) -> AbstractFactorSolver:
@@ -45,9 +49,9 @@ def default_step(solver, limit: AbstractLimit, m: int) -> float:
     exact = m == 1 and isinstance(solver, GeodesicStrang | PalindromicStrang)
     if exact and _is_geometric(limit):
         return longest
-    with jax.ensure_compile_time_eval():
-        noise = max(float(limit.diffusion.rate(m)), 1e-300)
-        drift = max(float(limit.drift.rate), 1e-300)
+    with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
+        noise = max(float(_in_numpy(limit.diffusion).rate(m)), 1e-300)
+        drift = max(float(_in_numpy(limit.drift).rate), 1e-300)
     step = min(1 / 16, 1 / (4 * noise), 1 / (4 * drift))
     if getattr(solver, "weak_order", 1) < 2:
         step /= 8
@@ -65,6 +69,12 @@ def _is_geometric(limit: AbstractLimit) -> bool:
 
 
 def max_step(solver, limit, m: int) -> float:
+    """The longest step for which the scheme is proven to work."""
     bound = getattr(solver, "max_step", None)
-    with jax.ensure_compile_time_eval():
-        return math.inf if bound is None else float(bound(limit, m))
+    with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
+        return math.inf if bound is None else float(bound(_in_numpy(limit), m))
+
+
+def _in_numpy(module: _Module) -> _Module:
+    """The same with NumPy's numbers: JAX compiles each operation on its own."""
+    return jax.tree.map(lambda x: np.asarray(x)[()] if eqx.is_array(x) else x, module)
