@@ -22,6 +22,7 @@ from ..matrices import (
     half_squared_distances,
     materialise,
     multiply,
+    recomputed,
     semidefinite_cholesky,
     unit_rows,
     whiten_within,
@@ -136,7 +137,7 @@ class ShapedReLU(AbstractActivation):
         roots = materialise(jnp.sqrt(v.diagonal()))
         return self._between(v, roots)
 
-    @apart
+    @recomputed
     def _between(self, v: Symmetric, roots: Array) -> Symmetric:
         def entry(scale: Array, v_ab: Array) -> Array:
             return self.strength * nu(1 - v_ab / scale) * scale
@@ -256,7 +257,7 @@ def _moved_within(unit: Lower, change: Symmetric, least: Array) -> Lower:
     return multiply(unit, cholesky(inner, floor=least))
 
 
-@apart
+@recomputed
 def _with_lengths(factor: Lower, lengths: Array) -> Lower:
     """The diagonal does not move; this takes back the rounding of a step."""
     return factor.scale_rows(lengths / jnp.sqrt(factor.squared_rows()))

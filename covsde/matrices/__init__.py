@@ -25,7 +25,7 @@ from ._algebra import (
     whiten_fourth_moment,
     whiten_within,
 )
-from ._apart import apart, materialise
+from ._apart import apart, materialise, recomputed
 from ._layout import PACKED_MAX, ROWS_MAX, Lower, Symmetric, num_entries, num_stored
 from ._square import Square
 
@@ -54,6 +54,7 @@ __all__ = [
     "num_entries",
     "num_stored",
     "one_minus_correlation",
+    "recomputed",
     "semidefinite_cholesky",
     "solve_rows",
     "square",

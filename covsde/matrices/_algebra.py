@@ -6,7 +6,7 @@ from jax import lax
 from jaxtyping import Array
 
 from . import _blocked, _rows, _unrolled
-from ._apart import apart
+from ._apart import apart, recomputed
 from ._layout import Lower, Symmetric, is_packed
 from ._square import Square
 
@@ -244,7 +244,7 @@ def expm_lower(x: Lower) -> Lower:
     return power.as_invertible()
 
 
-@apart
+@recomputed
 def unit_rows(factor: Lower) -> tuple[Lower, Array]:
     """The factor with its rows scaled to length 1, and the lengths as a row vector."""
     lengths = jnp.sqrt(factor.squared_rows())

@@ -4,6 +4,7 @@ import functools
 from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar, cast
 
+import equinox as eqx
 import equinox.internal as eqxi
 import jax
 import numpy as np
@@ -26,11 +27,22 @@ def apart(fn: Callable[_P, _T]) -> Callable[_P, _T]:
 
     Elsewhere this is an ordinary function. Arguments that are no arrays are constants.
     """
+    return _compiled_apart(fn, fn)
 
+
+def recomputed(fn: Callable[_P, _T]) -> Callable[_P, _T]:
+    """`apart`, and computed anew where it is differentiated, from its arguments.
+
+    For what is one kernel: kept, each product within it would be a kernel of its own.
+    """
+    return _compiled_apart(fn, eqx.filter_checkpoint(fn, prevent_cse=False))
+
+
+def _compiled_apart(fn: Callable[_P, _T], inner: Callable[_P, _T]) -> Callable[_P, _T]:
     def body(arrays: Any, constants: Any) -> _T:
         args, kwargs = eqxi.hashable_combine(arrays, constants)
         with set_xla_metadata(inlineable=None):  # what it calls may be
-            return cast(Callable[..., _T], fn)(*args, **kwargs)
+            return cast(Callable[..., _T], inner)(*args, **kwargs)
 
     body.__name__ = fn.__name__
     compiled = jax.jit(body, static_argnums=1)

@@ -92,18 +92,34 @@ def add_up(x: Array, axis: int = 0) -> Array:
 _PARTS = 8
 
 
+def _group(count: int) -> int:
+    """How many of so many entries to concatenate at once."""
+    return next(d for d in range(1, count + 1) if count % d == 0 and count <= _PARTS * d)
+
+
 def stack(entries: list[Array]) -> Array:
     """`jnp.stack`, which XLA fuses with whatever makes the entries into one kernel."""
-    count = len(entries)
-    size = next(d for d in range(1, count + 1) if count % d == 0 and count <= _PARTS * d)
+    count, size = len(entries), _group(len(entries))
     # the reshape keeps XLA from making one concatenation of both
     parts = [jnp.stack(entries[k : k + size]) for k in range(0, count, size)]
     return jnp.stack(parts).reshape(count, *entries[0].shape)
 
 
+def unstack(x: Array) -> list[Array]:
+    """The entries along the first axis. Its transpose is `stack`, not a sum of padding."""
+    count, size = x.shape[0], _group(x.shape[0])
+    groups = _split(x.reshape(count // size, size, *x.shape[1:]))
+    return [entry for group in groups for entry in _split(group)]
+
+
+def _split(x: Array) -> list[Array]:
+    return [jnp.squeeze(part, 0) for part in lax.split(x, [1] * x.shape[0])]
+
+
 def _take(x: Array, index: np.ndarray) -> Array:
     """`x[index]` by slices, which XLA fuses (a gather it does not)."""
-    return stack([lax.index_in_dim(x, i, keepdims=False) for i in index.tolist()])
+    entries = unstack(x)
+    return stack([entries[i] for i in index.tolist()])
 
 
 class Triangle(eqx.Module):
@@ -302,13 +318,18 @@ class Symmetric(Triangle):
         if not self.paths_last:
             values = fn(self.data, *(self._aligned(number) for number in numbers))
             return self._with(values).scale_diagonal(0.0)
-        return self._from_pairs(fn(self._pairs(), *numbers))
+        if self.m == 1:
+            return self * 0.0
+        spread = (x[None] if jnp.ndim(x) else x for x in numbers)
+        return self._from_pairs(fn(self._pairs(), *spread))
 
     def map_pairs_of(self, rows: Array, fn: Callable[[Array, Array], Array]) -> Symmetric:
         """`fn(r_a r_b, s_ab)` off the diagonal for a row vector `r`; 0 on it."""
         if not self.paths_last:
             values = fn(self.by_row(rows) * self.by_column(rows), self.data)
             return self._with(values).scale_diagonal(0.0)
+        if self.m == 1:
+            return self * 0.0
         return self._from_pairs(fn(self._products(rows), self._pairs()))
 
     def _products(self, rows: Array) -> Array:

@@ -9,14 +9,14 @@ from collections.abc import Callable
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ._apart import apart, materialise
+from ._apart import materialise, recomputed
 from ._triangles import mirror, stack_rows
 from ._unrolled import dot, less, multiply_square
 
 __all__ = ["multiply_square"]  # is the same
 
 
-@apart
+@recomputed
 def multiply(m, a, b):
     """Lower × lower."""
     return stack_rows(
@@ -25,7 +25,7 @@ def multiply(m, a, b):
     )
 
 
-@apart
+@recomputed
 def _lower_of_product(m, a, b):
     return stack_rows(
         m, [dot(a[i, k][None] * b[k, : i + 1] for k in range(m)) for i in range(m)]
@@ -37,7 +37,7 @@ def multiply_symmetric(m, a, b):
     return mirror(m, _lower_of_product(m, a, b))
 
 
-@apart
+@recomputed
 def _lower_of_gram(m, a, b):
     """The lower half of A Bᵀ for lower B."""
     return stack_rows(
@@ -51,7 +51,7 @@ def gram(m, a):
     return mirror(m, _lower_of_gram(m, a, a))
 
 
-@apart
+@recomputed
 def _lower_times_square(m, a, b):
     return jnp.stack([dot(a[i, k][None] * b[k] for k in range(i + 1)) for i in range(m)])
 
@@ -61,12 +61,12 @@ def congruence(m, a, s):
     return mirror(m, _lower_of_gram(m, _lower_times_square(m, a, s), a))
 
 
-@apart
+@recomputed
 def _inverse_pivots(m, a):
     return 1 / jnp.stack([a[i, i] for i in range(m)])
 
 
-@apart
+@recomputed
 def _solved_row(i, a, b, inverse, y):
     return less(b[i], (a[i, k][None] * y[k] for k in range(i))) * inverse[i][None]
 
@@ -84,7 +84,7 @@ def solve(m, a, b):
     return jnp.stack(_solved_rows(m, a, b, _inverse_pivots(m, a)))
 
 
-@apart
+@recomputed
 def _of_columns(m, columns):
     """The lower matrix of its columns, each from the diagonal on."""
     zeros = jnp.zeros((m, *columns[0].shape[1:]), columns[0].dtype)
@@ -103,7 +103,7 @@ def whiten(m, a, s):
     return mirror(m, _of_columns(m, z))
 
 
-@apart
+@recomputed
 def _whitened_column(j, a, y, inverse, z):
     column = jnp.stack([row[j] for row in y])
     return (
@@ -121,13 +121,13 @@ def whiten_fourth_moment(m, a, r):
     return mirror(m, _lower_of_squares(m, materialise(z)))
 
 
-@apart
+@recomputed
 def _products_of_columns(m, r):
     """`r_k∘r_l` of all pairs `k ≤ l`: `(m, pairs, *batch)`."""
     return jnp.concatenate([r[:, : l + 1] * r[:, l][:, None] for l in range(m)], axis=1)
 
 
-@apart
+@recomputed
 def _lower_of_squares(m, z):
     """The lower half of `wwᵀ + 2 Σ_kl z_kl z_klᵀ`, from its `z` of pairs `k ≤ l`."""
     equal = [l * (l + 1) // 2 + l for l in range(m)]
@@ -152,7 +152,7 @@ def divide_right(m, a, b):
     return jnp.stack(out, 1)
 
 
-@apart
+@recomputed
 def _divided_column(j, a, b, inverse, later):
     terms = (c[j:] * b[j + 1 + k, j][None] for k, c in enumerate(later))
     column = less(a[j:, j], terms) * inverse[j][None]
@@ -167,7 +167,7 @@ def cholesky(m, s, pivot: Callable[[Array, Array], tuple[Array, Array]]):
     return _of_columns(m, columns)
 
 
-@apart
+@recomputed
 def _cholesky_column(j, s, columns, pivot):
     """The column from its diagonal on, from those before it."""
     terms = (c[j - k :] * c[j - k][None] for k, c in enumerate(columns))
@@ -194,7 +194,7 @@ def half_squared_distances(m, a):
     return mirror(m, _lower_of_distances(m, a))
 
 
-@apart
+@recomputed
 def _lower_of_distances(m, a):
     def row(i: int) -> Array:
         others = a[: i + 1]

@@ -3,7 +3,7 @@
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ._apart import apart
+from ._apart import recomputed
 
 
 def stack_rows(m: int, rows: list[Array]) -> Array:
@@ -13,7 +13,7 @@ def stack_rows(m: int, rows: list[Array]) -> Array:
     return jnp.stack(full)
 
 
-@apart
+@recomputed
 def mirror(m, low):
     """The symmetric matrix of this lower half."""
     return jnp.stack(
@@ -21,19 +21,19 @@ def mirror(m, low):
     )
 
 
-@apart
+@recomputed
 def pack_pairs(m, s):
     """The entries below the diagonal, row by row: `(m(m−1)/2, *batch)`."""
     return jnp.concatenate([s[i, :i] for i in range(1, m)])
 
 
-@apart
+@recomputed
 def multiply_pairs(m, rows):
     """`r_a r_b` of the pairs of a row vector: `(m(m−1)/2, *batch)`."""
     return jnp.concatenate([rows[i][None] * rows[:i] for i in range(1, m)])
 
 
-@apart
+@recomputed
 def unpack_pairs(m, pairs):
     """The symmetric matrix of these entries below the diagonal, with zeros on it."""
     zero = jnp.zeros_like(pairs[:1])
@@ -46,13 +46,13 @@ def unpack_pairs(m, pairs):
     return jnp.stack([row(i) for i in range(m)])
 
 
-@apart
+@recomputed
 def pack_lower(m, a):
     """The entries on and below the diagonal, row by row: `(m(m+1)/2, *batch)`."""
     return jnp.concatenate([a[i, : i + 1] for i in range(m)])
 
 
-@apart
+@recomputed
 def unpack_lower(m, entries):
     """The lower matrix of its entries, row by row: `(m(m+1)/2, *batch)`."""
     starts = [i * (i + 1) // 2 for i in range(m + 1)]

@@ -8,16 +8,10 @@ import operator
 from collections.abc import Callable, Iterable
 
 import jax.numpy as jnp
-from jax import lax
 from jaxtyping import Array
 
-from ._apart import apart
-from ._layout import entry_indices, stack
-
-
-def _unstack(a: Array) -> list[Array]:
-    """The entries, each sliced once."""
-    return [lax.index_in_dim(a, k, 0, keepdims=False) for k in range(a.shape[0])]
+from ._apart import recomputed
+from ._layout import entry_indices, stack, unstack
 
 
 def _at(i: int, j: int) -> int:
@@ -49,17 +43,17 @@ def _inverse_pivots(m, a) -> list[Array]:
     return [1 / a[_at(i, i)] for i in range(m)]
 
 
-@apart
+@recomputed
 def multiply(m, a, b):
     """Lower × lower."""
-    a, b = _unstack(a), _unstack(b)
+    a, b = unstack(a), unstack(b)
     return _build(m, lambda i, j: dot(a[_at(i, k)] * b[_at(k, j)] for k in range(j, i + 1)))
 
 
-@apart
+@recomputed
 def multiply_symmetric(m, a, b):
     """Product of two commuting symmetric matrices (which is symmetric)."""
-    a, b = _unstack(a), _unstack(b)
+    a, b = unstack(a), unstack(b)
     return _build(m, lambda i, j: dot(_sym(a, i, k) * _sym(b, k, j) for k in range(m)))
 
 
@@ -68,29 +62,29 @@ def multiply_square(m, a, b):
     return dot(a[:, k][:, None] * b[k][None] for k in range(m))
 
 
-@apart
+@recomputed
 def gram(m, a):
     """Lower × its transpose."""
-    a = _unstack(a)
+    a = unstack(a)
     return _build(m, lambda i, j: dot(a[_at(i, k)] * a[_at(j, k)] for k in range(j + 1)))
 
 
-@apart
+@recomputed
 def congruence(m, a, s):
     """Lower × symmetric × transpose of lower."""
-    a, s = _unstack(a), _unstack(s)
+    a, s = unstack(a), unstack(s)
     # rows of (L S), kept whole: they are used in every entry of the product
-    left = _unstack(
+    left = unstack(
         _build(m, lambda i, j: dot(a[_at(i, k)] * _sym(s, k, j) for k in range(i + 1)))
     )
     # (L S Lᵀ)_ij needs (L S)_il for l ≤ j ≤ i only
     return _build(m, lambda i, j: dot(left[_at(i, k)] * a[_at(j, k)] for k in range(j + 1)))
 
 
-@apart
+@recomputed
 def whiten(m, a, s):
     """L⁻¹ S L⁻ᵀ by two triangular solves."""
-    a, s = _unstack(a), _unstack(s)
+    a, s = unstack(a), unstack(s)
     inverse = _inverse_pivots(m, a)
     # Y = L⁻¹ S has columns; the lower triangle of Z = Y L⁻ᵀ needs all of Y's lower part.
     y: dict[tuple[int, int], Array] = {}
@@ -113,7 +107,7 @@ def whiten(m, a, s):
 
 def solve(m, a, b):
     """L⁻¹ B for `(m, columns, *batch)` arrays B."""
-    a, y = _unstack(a), []
+    a, y = unstack(a), []
     inverse = _inverse_pivots(m, a)
     for i in range(m):
         value = b[i]
@@ -123,13 +117,13 @@ def solve(m, a, b):
     return jnp.stack(y)
 
 
-@apart
+@recomputed
 def whiten_fourth_moment(m, a, r):
     """L⁻¹ (vvᵀ + 2 V∘V) L⁻ᵀ for V = R Rᵀ with diagonal v, as a sum of squares.
 
     With columns r_k of R it is wwᵀ + 2 Σ_kl z_kl z_klᵀ, z_kl = L⁻¹(r_k∘r_l), w = Σ_k z_kk.
     """
-    a, r = _unstack(a), _unstack(r)
+    a, r = unstack(a), unstack(r)
     inverse = _inverse_pivots(m, a)
     z: dict[tuple[int, int, int], Array] = {}
     for l in range(m):
@@ -152,10 +146,10 @@ def whiten_fourth_moment(m, a, r):
     return _build(m, entry)
 
 
-@apart
+@recomputed
 def divide_right(m, a, b):
     """A B⁻¹ for lower A and B."""
-    a, b = _unstack(a), _unstack(b)
+    a, b = unstack(a), unstack(b)
     inverse = _inverse_pivots(m, b)
     out: dict[tuple[int, int], Array] = {}
     for i in range(m):
@@ -167,9 +161,10 @@ def divide_right(m, a, b):
     return _build(m, lambda i, j: out[i, j])
 
 
+@recomputed
 def cholesky(m, s, pivot: Callable[[Array, Array], tuple[Array, Array]]):
     """Lower factor; `pivot(d, s_jj)` returns the root of pivot `d` and its inverse."""
-    s = _unstack(s)
+    s = unstack(s)
     out: dict[tuple[int, int], Array] = {}
     for j in range(m):
         d = s[_at(j, j)]
@@ -199,10 +194,10 @@ def triangularise(m, a, floor):
     return _build(m, lambda i, j: out[i, j])
 
 
-@apart
+@recomputed
 def half_squared_distances(m, a):
     """½ |l_a − l_b|² between the rows l of the factor."""
-    a = _unstack(a)
+    a = unstack(a)
 
     def entry(i: int, j: int) -> Array:
         if i == j:
