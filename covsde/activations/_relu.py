@@ -51,6 +51,29 @@ _SERIES = (
     3.1252295628314493e-07,
 )
 
+# arccos(1−s) / √(2s) likewise, to 4e-17
+_ANGLE_SERIES = (
+    1.0,
+    0.08333333333332493,
+    0.01875000000100454,
+    0.005580357095326875,
+    0.0018988727122969892,
+    0.0006991120243537611,
+    0.0002713168974859926,
+    0.00010783942106165609,
+    5.1527353795913684e-05,
+    -5.081128609960328e-06,
+    7.68712046582239e-05,
+    -0.00014495631985790157,
+    0.0002461429846321823,
+    -0.00030406259919709615,
+    0.00028332940124443625,
+    -0.00019010314561151078,
+    8.785920457938688e-05,
+    -2.501627469436502e-05,
+    3.392373797469592e-06,
+)
+
 
 @jax.custom_jvp
 def nu(u: Float[Array, "..."]) -> Float[Array, "..."]:
@@ -63,7 +86,7 @@ def nu(u: Float[Array, "..."]) -> Float[Array, "..."]:
     Source: "The Neural Covariance SDE", Theorem 3.2. With `s = 1−|ρ|` it is
     `(2s)^{3/2} R(s) + π max(−ρ, 0)`, where R is analytic on `[0, 1]`.
     """
-    s = jnp.maximum(jnp.minimum(u, 2 - u), 0.0)
+    s = _below_one(u)
     t = 2 * s
     return t * jnp.sqrt(t) * polynomial(_SERIES, s) + math.pi * jnp.maximum(u - 1, 0.0)
 
@@ -71,10 +94,14 @@ def nu(u: Float[Array, "..."]) -> Float[Array, "..."]:
 @nu.defjvp
 def _nu_jvp(primals, tangents):
     (u,), (du,) = primals, tangents
-    theta = 2 * jnp.arctan2(
-        jnp.sqrt(jnp.maximum(u, 0.0)), jnp.sqrt(jnp.maximum(2 - u, 0.0))
-    )
-    return nu(u), theta * du
+    s = _below_one(u)
+    angle = jnp.sqrt(2 * s) * polynomial(_ANGLE_SERIES, s)
+    return nu(u), jnp.where(u > 1, math.pi - angle, angle) * du
+
+
+def _below_one(u: Array) -> Array:
+    """`s = 1 − |ρ|`."""
+    return jnp.maximum(jnp.minimum(u, 2 - u), 0.0)
 
 
 class ShapedReLU(AbstractActivation):

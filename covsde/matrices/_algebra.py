@@ -1,5 +1,6 @@
 """The algebra of covariance factors, in whichever layout the matrices are stored."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -131,7 +132,6 @@ def lower_half(s: Symmetric) -> Lower:
     return Lower(s.data * s.weights(0.5, 1.0, above=0.0), s.m)
 
 
-@apart
 def cholesky(s: Symmetric, *, floor: Array | float | None = None) -> Lower:
     """Lower factor of positive-definite matrices.
 
@@ -139,6 +139,24 @@ def cholesky(s: Symmetric, *, floor: Array | float | None = None) -> Lower:
     pivot is at least `floor` (a number): for matrices whose pivots are known to be
     bounded below, it takes back what rounding took away.
     """
+    return _cholesky(s, floor)
+
+
+@eqx.filter_custom_jvp
+def _cholesky(s: Symmetric, floor: Array | float | None) -> Lower:
+    return _factored(s, floor)
+
+
+@_cholesky.def_jvp
+def _cholesky_jvp(primals, tangents):
+    """`dL = L Φ(L⁻¹ dS L⁻ᵀ)`; no pivot is held but for rounding."""
+    ds, _ = tangents
+    factor = _cholesky(*primals)
+    return factor, multiply(factor, lower_half(whiten(factor, ds)))
+
+
+@apart
+def _factored(s: Symmetric, floor: Array | float | None) -> Lower:
     pivot = jax.tree_util.Partial(_held, -jnp.inf if floor is None else floor)
 
     def by_columns() -> Lower:

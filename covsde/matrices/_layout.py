@@ -205,8 +205,10 @@ class Triangle(eqx.Module):
 
     def largest(self) -> Array:
         """Largest absolute entry, one per path."""
-        axes = (0, 1) if self.paths_last else (-2, -1)
-        return jnp.max(jnp.abs(self.data), axis=0 if self.packed else axes)
+        if not self.paths_last:
+            return jnp.max(jnp.abs(self.data), axis=(-2, -1))
+        entries = self.data.reshape(-1, *self.batch)
+        return functools.reduce(jnp.maximum, map(jnp.abs, unstack(entries)))
 
     def sum_rows(self, rows: Array) -> Array:
         """The sum of a row vector, one per path."""
@@ -443,10 +445,10 @@ class Lower(Triangle):
             return jnp.sum(self.data**2, axis=-1)
         if not self.packed:
             return add_up(self.data**2, axis=1)
+        squares = unstack(self.data**2)
         starts = [num_entries(i) for i in range(self.m + 1)]
-        return jnp.stack(
-            [add_up(self.data[start:end] ** 2) for start, end in itertools.pairwise(starts)]
-        )
+        rows = (squares[start:end] for start, end in itertools.pairwise(starts))
+        return jnp.stack([functools.reduce(operator.add, row) for row in rows])
 
     def log_det(self) -> Array:
         """`log det(L Lᵀ)`, one per path."""
