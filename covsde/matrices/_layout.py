@@ -20,10 +20,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jax import lax
 from jaxtyping import Array, Float
 
 from ._apart import materialise
+from ._entries import add_up, stack, unstack
 from ._triangles import (
     mirror,
     multiply_pairs,
@@ -77,43 +77,6 @@ def paths_to_layout(a: Float[Array, "*batch m m"]) -> Array:
 def layout_to_paths(data: Array, m: int) -> Float[Array, "*batch m m"]:
     """Whole matrices as they are stored, batch first."""
     return jnp.moveaxis(data, (0, 1), (-2, -1)) if has_paths_last(m) else data
-
-
-def add_up(x: Array, axis: int = 0) -> Array:
-    """The sum along a short axis, term by term.
-
-    XLA on CPU hands a reduction to a library that is made for long ones.
-    """
-    terms = [lax.index_in_dim(x, i, axis, keepdims=False) for i in range(x.shape[axis])]
-    return functools.reduce(operator.add, terms)
-
-
-# as many parts of a concatenation does XLA on CPU fuse
-_PARTS = 8
-
-
-def _group(count: int) -> int:
-    """How many of so many entries to concatenate at once."""
-    return next(d for d in range(1, count + 1) if count % d == 0 and count <= _PARTS * d)
-
-
-def stack(entries: list[Array]) -> Array:
-    """`jnp.stack`, which XLA fuses with whatever makes the entries into one kernel."""
-    count, size = len(entries), _group(len(entries))
-    # the reshape keeps XLA from making one concatenation of both
-    parts = [jnp.stack(entries[k : k + size]) for k in range(0, count, size)]
-    return jnp.stack(parts).reshape(count, *entries[0].shape)
-
-
-def unstack(x: Array) -> list[Array]:
-    """The entries along the first axis. Its transpose is `stack`, not a sum of padding."""
-    count, size = x.shape[0], _group(x.shape[0])
-    groups = _split(x.reshape(count // size, size, *x.shape[1:]))
-    return [entry for group in groups for entry in _split(group)]
-
-
-def _split(x: Array) -> list[Array]:
-    return [jnp.squeeze(part, 0) for part in lax.split(x, [1] * x.shape[0])]
 
 
 def _take(x: Array, index: np.ndarray) -> Array:

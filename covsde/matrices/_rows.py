@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ._apart import materialise, recomputed
+from ._entries import entries_of, unstack
 from ._triangles import mirror, stack_rows
 from ._unrolled import dot, less, multiply_square
 
@@ -19,16 +20,18 @@ __all__ = ["multiply_square"]  # is the same
 @recomputed
 def multiply(m, a, b):
     """Lower × lower."""
+    a, b = entries_of(a), unstack(b)
     return stack_rows(
         m,
-        [dot(a[i, k][None] * b[k, : i + 1] for k in range(i + 1)) for i in range(m)],
+        [dot(a[i][k][None] * b[k][: i + 1] for k in range(i + 1)) for i in range(m)],
     )
 
 
 @recomputed
 def _lower_of_product(m, a, b):
+    a, b = entries_of(a), unstack(b)
     return stack_rows(
-        m, [dot(a[i, k][None] * b[k, : i + 1] for k in range(m)) for i in range(m)]
+        m, [dot(a[i][k][None] * b[k][: i + 1] for k in range(m)) for i in range(m)]
     )
 
 
@@ -40,9 +43,10 @@ def multiply_symmetric(m, a, b):
 @recomputed
 def _lower_of_gram(m, a, b):
     """The lower half of A Bᵀ for lower B."""
+    a, b = entries_of(a), unstack(jnp.swapaxes(b, 0, 1))
     return stack_rows(
         m,
-        [dot(a[i, k][None] * b[: i + 1, k] for k in range(i + 1)) for i in range(m)],
+        [dot(a[i][k][None] * b[k][: i + 1] for k in range(i + 1)) for i in range(m)],
     )
 
 
@@ -53,7 +57,8 @@ def gram(m, a):
 
 @recomputed
 def _lower_times_square(m, a, b):
-    return jnp.stack([dot(a[i, k][None] * b[k] for k in range(i + 1)) for i in range(m)])
+    a, b = entries_of(a), unstack(b)
+    return jnp.stack([dot(a[i][k][None] * b[k] for k in range(i + 1)) for i in range(m)])
 
 
 def congruence(m, a, s):
@@ -196,8 +201,10 @@ def half_squared_distances(m, a):
 
 @recomputed
 def _lower_of_distances(m, a):
+    entries, columns = entries_of(a), unstack(jnp.swapaxes(a, 0, 1))
+
     def row(i: int) -> Array:
-        others = a[: i + 1]
-        return 0.5 * dot((a[i, k][None] - others[:, k]) ** 2 for k in range(i + 1))
+        apart = (entries[i][k][None] - columns[k][: i + 1] for k in range(i + 1))
+        return 0.5 * dot(x**2 for x in apart)
 
     return stack_rows(m, [row(i) for i in range(m)])

@@ -9,10 +9,10 @@ import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._apart import materialise
+from ._entries import add_up, unstack
 from ._layout import (
     Symmetric,
     Triangle,
-    add_up,
     entry_indices,
     has_paths_last,
     is_packed,
@@ -95,7 +95,10 @@ class Square(eqx.Module):
 
     def largest(self) -> Array:
         """Largest absolute entry, one per path."""
-        return jnp.max(jnp.abs(self.data), axis=(0, 1) if self.paths_last else (-2, -1))
+        if not self.paths_last:
+            return jnp.max(jnp.abs(self.data), axis=(-2, -1))
+        entries = unstack(jnp.abs(self.data).reshape(-1, *self.batch))
+        return functools.reduce(jnp.maximum, entries)
 
     def apply(self, rows: Array) -> Array:
         """`A x` for row vectors `x`."""

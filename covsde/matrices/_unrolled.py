@@ -11,7 +11,8 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ._apart import recomputed
-from ._layout import entry_indices, stack, unstack
+from ._entries import add_up, stack, unstack
+from ._layout import entry_indices
 
 
 def _at(i: int, j: int) -> int:
@@ -184,10 +185,10 @@ def triangularise(m, a, floor):
     out: dict[tuple[int, int], Array] = {}
     for j in range(m):
         # the rows from j on, less what the directions before have taken
-        root = jnp.maximum(jnp.sqrt(jnp.sum(a[0] ** 2, axis=0)), floor)
+        root = jnp.maximum(jnp.sqrt(add_up(a[0] ** 2)), floor)
         direction = (a[0] * (1 / root)[None])[None]
         out[j, j] = root
-        along = jnp.sum(a[1:] * direction, axis=1)
+        along = add_up(a[1:] * direction, axis=1)
         for i in range(j + 1, m):
             out[i, j] = along[i - j - 1]
         a = a[1:] - along[:, None] * direction
