@@ -104,7 +104,27 @@ _SINE = [
 def _radius(bits: _Bits, deviation: Array) -> Array:
     """`R = √(−2 log u)`, times the standard deviation."""
     uniform = (_high(bits).astype(deviation.dtype) + 0.5) * 2.0**-32
-    return deviation * jnp.sqrt(-2 * jnp.log(uniform))
+    log = _log(uniform) if uniform.dtype == jnp.float64 else jnp.log(uniform)
+    return deviation * jnp.sqrt(-2 * log)
+
+
+# of 2 artanh(s)/s in powers of s², to rounding for |s| ≤ 3 − 2√2
+_ARTANH = [2 / n for n in range(1, 21, 2)]
+
+# the bits of √½, and how many a float64 has for its mantissa
+_ROOT_HALF, _MANTISSA = 0x3FE6A09E667F3BCD, 52
+
+
+def _log(x: Array) -> Array:
+    """`log x` of positive float64, in a third of the time that XLA on CPU takes.
+
+    With `x = 2^k z`, `√½ ≤ z < √2`, it is `k log 2 + 2 artanh((z − 1)/(z + 1))`.
+    """
+    above = lax.bitcast_convert_type(x, jnp.int64) - _ROOT_HALF
+    power = (above >> _MANTISSA).astype(jnp.int32).astype(x.dtype)
+    z = lax.bitcast_convert_type((above & (2**_MANTISSA - 1)) + _ROOT_HALF, x.dtype)
+    s = (z - 1) / (z + 1)
+    return power * math.log(2) + s * polynomial(_ARTANH, s * s)
 
 
 @apart

@@ -136,7 +136,7 @@ class CongruenceNoise(AbstractNoise):
     def apply(self, increment):
         """`√Γ L dS Lᵀ`."""
         gain = self.gain.astype(self.factor.dtype)
-        return congruence(self.factor, symmetric_gaussian(increment)) * jnp.sqrt(gain)
+        return congruence(self.factor, symmetric_gaussian(increment) * jnp.sqrt(gain))
 
     def field(self, frame, increment):
         """`½ √Γ dS`, the same at every factor."""

@@ -225,25 +225,25 @@ def square(s: Symmetric) -> Symmetric:
 
 
 @apart
-def expm(s: Symmetric) -> Symmetric:
-    """`e^S` without eigendecomposition: a polynomial of `S/4`, squared twice.
+def expm(s: Symmetric, shift: Array | float = 0.0) -> Symmetric:
+    """`e^{S + shift I}` without eigendecomposition: a polynomial of `S/4`, squared twice.
 
-    A square of a symmetric matrix is positive semi-definite whatever was truncated, and
-    its gradient needs no distinct eigenvalues. The relative truncation error is below
-    1e-9 for `‖S‖ ≤ 1` and 1e-5 for `‖S‖ ≤ 3`.
+    The shift, a number or one per path, is exponentiated exactly. A square of a symmetric
+    matrix is positive semi-definite whatever was truncated, and its gradient needs no
+    distinct eigenvalues. The relative truncation error is below 1e-9 for `‖S‖ ≤ 1` and
+    1e-5 for `‖S‖ ≤ 3`.
     """
-    root = _taylor_polynomial(s * 0.25)
-    return square(square(root))
+    return square(square(_root(s * 0.25, jnp.exp(jnp.asarray(shift, s.dtype) * 0.25))))
 
 
 @apart
-def _taylor_polynomial(x: Symmetric) -> Symmetric:
-    """The first terms of the series of `e^X`, up to the eighth power."""
+def _root(x: Symmetric, times: Array) -> Symmetric:
+    """The series of `e^X` up to the eighth power, times a number."""
     x2 = square(x)
     x4 = _multiply_symmetric(x2, x * _X1 + x2 * _X2)
     right = (x * _X5 + x2 * _X6 + x4 * _X7).add_diagonal(_X4)
     x8 = _multiply_symmetric(x2 * _X3 + x4, right)
-    return (x8 + x + x2 * _Y2).add_diagonal(1.0)
+    return (x8 + x + x2 * _Y2).add_diagonal(1.0) * times
 
 
 @apart

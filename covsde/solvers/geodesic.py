@@ -51,4 +51,4 @@ def geodesic_increment(factor: Lower, increment: Lower, gain, h) -> Lower:
     scalar = jnp.sqrt(gain) * mean - gain * h * (m + 1) / 2
     w = traceless * jnp.sqrt(gain * correction)
     # the scalar part commutes: exponentiate it exactly
-    return cholesky(expm(w)) * jnp.exp(scalar / 2)
+    return cholesky(expm(w, scalar))
