@@ -21,6 +21,9 @@ from ._normals import Normals, check_normals, independent_normals
 from ._threefry import fold_in
 from .matrices import Lower, Square, apart, multiply, num_entries
 
+# As many times of a grid are looked through one by one.
+_SHORT = 512
+
 # Independent Brownian motions: of lower triangles, of square matrices, or several
 NoiseShape = Literal["triangle", "square"] | tuple[Any, ...]
 
@@ -262,7 +265,9 @@ def _cells(ts: Array, t0: Array, t1: Array) -> tuple[Array, Array]:
 @apart
 def _nearest(ts: Array, times: Array) -> tuple[Array, Array]:
     """Indices of the grid times nearest to some, and whether these are on the grid."""
-    above = jnp.clip(jnp.searchsorted(ts, times), 1, ts.size - 1)
+    # halving takes a loop of tiny kernels, which on a short grid is the longer way
+    method = "compare_all" if ts.size <= _SHORT else "scan"
+    above = jnp.clip(jnp.searchsorted(ts, times, method=method), 1, ts.size - 1)
     left, right = ts[above - 1], ts[above]
     below = times - left < right - times
     off = jnp.abs(jnp.where(below, left, right) - times)
