@@ -17,6 +17,7 @@ import platform
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import diffrax
 import jax
@@ -26,6 +27,8 @@ from jax import lax
 
 import covsde
 from covsde._jit import jit
+from covsde._normals import Normals
+from covsde.matrices import num_entries
 from covsde.solve import paths_at_a_time
 
 from ._baselines import first_program
@@ -48,17 +51,24 @@ def naive(m: int, num_paths: int, root: str, brownian: str) -> Callable:
     return first_program(LIMIT, start(m), T, STEPS, num_paths, root=root, brownian=brownian)
 
 
-def ours(m: int, num_paths: int, solver) -> Callable:
+def ours(m: int, num_paths: int, solver, normals: Normals = "box-muller") -> Callable:
     """The same through the public call."""
     v0 = start(m)
     return lambda key: (
         covsde.solve(
-            LIMIT, v0, T, key=key, num_paths=num_paths, dt0=T / STEPS, solver=solver
+            LIMIT,
+            v0,
+            T,
+            key=key,
+            num_paths=num_paths,
+            dt0=T / STEPS,
+            solver=solver,
+            normals=normals,
         ).vs
     )
 
 
-def normals(m: int, num_paths: int) -> Callable:
+def alone(m: int, num_paths: int, normals: Normals = "box-muller") -> Callable:
     """The increments of all steps, added up and nothing else."""
     size = min(num_paths, paths_at_a_time(m))
 
@@ -71,10 +81,29 @@ def normals(m: int, num_paths: int) -> Callable:
                 key=key,
                 num_paths=size,
                 first_path=first_path,
+                normals=normals,
             )
             return path.evaluate(path.t0, path.t1).data
 
         return lax.map(part, size * jnp.arange(-(-num_paths // size), dtype=jnp.uint32))
+
+    return run
+
+
+def of_jax(m: int, num_paths: int) -> Callable:
+    """As many normals by `jax.random.normal`, added up and nothing else."""
+    size = min(num_paths, paths_at_a_time(m))
+    shape = num_entries(m), size
+
+    @jit
+    def run(key):
+        def part(key):
+            def add(i, total):
+                return total + jax.random.normal(jax.random.fold_in(key, i), shape)
+
+            return lax.fori_loop(0, STEPS, add, jnp.zeros(shape))
+
+        return lax.map(part, jax.random.split(key, -(-num_paths // size)))
 
     return run
 
@@ -91,7 +120,10 @@ def programs(m: int) -> dict[str, tuple[Callable, int]]:
         "covsde, diffrax.Euler": (ours(m, n, diffrax.Euler()), n),
         "covsde, FactorEuler": (ours(m, n, covsde.FactorEuler()), n),
         "covsde, default (weak order 2)": (ours(m, n, covsde.GeodesicStrang()), n),
-        "the normals of Euler alone": (normals(m, n), n),
+        "the normals of Euler alone": (alone(m, n), n),
+        "Euler, normals by inversion": (ours(m, n, diffrax.Euler(), "inverse"), n),
+        "these normals alone": (alone(m, n, "inverse"), n),
+        "normals of `jax.random.normal` alone": (of_jax(m, n), n),
     }
 
 
@@ -125,7 +157,7 @@ def main() -> None:
     arguments = parser.parse_args()
     machine = f"{platform.machine()}, {jax.devices()[0].device_kind}, float64"
     print(f"{machine}, {STEPS} steps, CPU-ns per path and step (median of paired runs)")
-    results = {"machine": machine}
+    results: dict[str, Any] = {"machine": machine}
     for m in arguments.m:
         times = measure(m, arguments.repeats)
         results[str(m)] = times
@@ -140,13 +172,16 @@ def main() -> None:
                 f"  {name:40}{np.median(times[name]):10.0f}"
                 f"{ratios[0]:14.1f}{ratios[1]:15.1f}"
             )
-        euler = np.array(times["covsde, diffrax.Euler"])
-        default = np.array(times["covsde, default (weak order 2)"])
-        alone = np.array(times["the normals of Euler alone"])
-        print(
-            f"  Euler / its normals {np.median(euler / alone):.2f}, "
-            f"default / Euler {np.median(default / euler):.2f}"
-        )
+        took = {name: np.array(values) for name, values in times.items()}
+        euler = took["covsde, diffrax.Euler"]
+        inverted = took["Euler, normals by inversion"]
+        for name, ratio in {
+            "Euler / its normals": euler / took["the normals of Euler alone"],
+            "by inversion": inverted / took["these normals alone"],
+            "Euler / jax's normals": euler / took["normals of `jax.random.normal` alone"],
+            "default / Euler": took["covsde, default (weak order 2)"] / euler,
+        }.items():
+            print(f"  {name:40}{np.median(ratio):10.2f}")
     if arguments.out:
         arguments.out.parent.mkdir(parents=True, exist_ok=True)
         arguments.out.write_text(json.dumps(results, indent=1))
