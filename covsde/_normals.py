@@ -134,7 +134,7 @@ def _turned(radius: Array, bits: _Bits, entries: int) -> Array:
     # signed, for which processors have an instruction
     half = (low >> 1).astype(jnp.int32)
     x = (half.astype(radius.dtype) + 0.5) * 2.0**-30 - 1  # 2φ/π
-    sign = jnp.where(low % 2 == 1, 1.0, -1.0).astype(radius.dtype)
+    sign = jnp.where(low & 1 == 1, 1.0, -1.0).astype(radius.dtype)
     rest = entries - radius.shape[0]
     return jnp.concatenate(
         [radius * (sign * _sine(1 - jnp.abs(x))), (radius * _sine(x))[:rest]]

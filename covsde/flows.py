@@ -7,6 +7,7 @@ eigenvalues keep their relative accuracy.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TypeVar
 
 import jax
@@ -106,13 +107,20 @@ def where_leaving_span(
     """
     if factor.invertible:
         return within
-    rows = 1 / jnp.sqrt(factor.squared_rows())
-    drift = drift.scale(rows)
-    beyond = beyond_span(factor.scale_rows(rows), drift)
-    rounding = 1e3 * float(jnp.finfo(factor.dtype).eps) * drift.largest()
-    leaves = beyond > rounding
-    return lax.cond(
-        jnp.any(leaves),
-        lambda: flow_of_v().where(leaves, within).as_invertible(False),
-        lambda: within.as_invertible(False),
-    )
+    within = within.as_invertible(False)
+
+    # nothing of it is kept, which where it does not run would all be zeros
+    @partial(jax.checkpoint, prevent_cse=False)
+    def where_leaving() -> Lower:
+        rows = 1 / jnp.sqrt(factor.squared_rows())
+        scaled = drift.scale(rows)
+        beyond = beyond_span(factor.scale_rows(rows), scaled)
+        rounding = 1e3 * float(jnp.finfo(factor.dtype).eps) * scaled.largest()
+        leaves = beyond > rounding
+        return lax.cond(
+            jnp.any(leaves),
+            lambda: flow_of_v().where(leaves, within).as_invertible(False),
+            lambda: within,
+        )
+
+    return lax.cond(jnp.any(factor.is_singular()), where_leaving, lambda: within)

@@ -223,15 +223,7 @@ class ShapedReLU(AbstractActivation):
         """
 
         tau = jnp.minimum(h * self.rate, 1.0)
-        return _raised(factor, self._rise, h, 0.5 + 0.5 * (1 - tau) ** 2)
-
-    @apart
-    def _rise(self, u: Symmetric, h: Array) -> Symmetric:
-        def rise(u: Array, h: Array) -> Array:
-            first = materialise(self._velocity(u))
-            return (first + self._velocity(u - first * h)) * (0.5 * h)
-
-        return u.map_pairs(rise, h)
+        return _raised(factor, _rise, self.strength * h, 0.5 + 0.5 * (1 - tau) ** 2)
 
     def fourth_order_flow(self, factor, h):
         """Ten-stage strong-stability-preserving Runge–Kutta, in whitened coordinates.
@@ -242,20 +234,30 @@ class ShapedReLU(AbstractActivation):
         tau = jnp.minimum(h / 6 * self.rate, 1.0)
         # of the scheme's stages each leaves at least 1 − τ of every eigenvalue
         least = ssp_10_4(lambda least: least * (1 - tau), jnp.ones_like(tau))
-        return _raised(factor, self._fourth_order_rise, h, least)
+        return _raised(factor, _fourth_order_rise, self.strength * h, least)
 
-    @apart
-    def _fourth_order_rise(self, u: Symmetric, h: Array) -> Symmetric:
-        def rise(u: Array, h: Array) -> Array:
-            def euler(risen: Array) -> Array:
-                return risen + self._velocity(u - risen) * (h / 6)
 
-            return ssp_10_4(euler, jnp.zeros_like(u))
+# How much correlations rise in a time `h` of `dρ = ν(ρ) dt`, from `u = 1 − ρ`
 
-        return u.map_pairs(rise, h)
 
-    def _velocity(self, u: Array) -> Array:
-        return self.strength * nu(u)
+@apart
+def _rise(u: Symmetric, h: Array) -> Symmetric:
+    def rise(u: Array, h: Array) -> Array:
+        first = materialise(nu(u))
+        return (first + nu(u - first * h)) * (0.5 * h)
+
+    return u.map_pairs(rise, h)
+
+
+@apart
+def _fourth_order_rise(u: Symmetric, h: Array) -> Symmetric:
+    def rise(u: Array, h: Array) -> Array:
+        def euler(risen: Array) -> Array:
+            return risen + nu(u - risen) * (h / 6)
+
+        return ssp_10_4(euler, jnp.zeros_like(u))
+
+    return u.map_pairs(rise, h)
 
 
 def _raised(

@@ -3,6 +3,7 @@
 import functools
 import operator
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array
@@ -48,3 +49,16 @@ def _split(x: Array) -> list[Array]:
 def entries_of(x: Array) -> list[list[Array]]:
     """The entries of a matrix, row by row."""
     return [unstack(row) for row in unstack(x)]
+
+
+@functools.partial(jax.custom_jvp, nondiff_argnums=(1, 2))
+def repeat(x: Array, count: int, axis: int) -> Array:
+    """`x` so many times along a new axis. Its transpose is `add_up`, not a reduction."""
+    shape = (*x.shape[:axis], count, *x.shape[axis:])
+    return jnp.broadcast_to(jnp.expand_dims(x, axis), shape)
+
+
+@repeat.defjvp
+def _repeat_jvp(count, axis, primals, tangents):
+    (x,), (dx,) = primals, tangents
+    return repeat(x, count, axis), jnp.stack([dx] * count, axis)

@@ -23,7 +23,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ._apart import materialise
-from ._entries import add_up, stack, unstack
+from ._entries import add_up, repeat, stack, unstack
 from ._triangles import (
     mirror,
     multiply_pairs,
@@ -190,13 +190,13 @@ class Triangle(eqx.Module):
         """A row vector spread over the entries `(a, b)` by their row `a`."""
         if self.packed:
             return _take(rows, entry_indices(self.m)[0])
-        return rows[:, None] if self.paths_last else rows[..., :, None]
+        return repeat(rows, self.m, 1) if self.paths_last else rows[..., :, None]
 
     def by_column(self, rows: Array) -> Array:
         """A row vector spread over the entries `(a, b)` by their column `b`."""
         if self.packed:
             return _take(rows, entry_indices(self.m)[1])
-        return rows[None, :] if self.paths_last else rows[..., None, :]
+        return repeat(rows, self.m, 0) if self.paths_last else rows[..., None, :]
 
     def weights(self, on: float, off: float, above: float | None = None) -> Array:
         """A constant for every entry: `on` on the diagonal, `off` elsewhere.
@@ -285,8 +285,9 @@ class Symmetric(Triangle):
             return self._with(values).scale_diagonal(0.0)
         if self.m == 1:
             return self * 0.0
-        spread = (x[None] if jnp.ndim(x) else x for x in numbers)
-        return self._from_pairs(fn(self._pairs(), *spread))
+        pairs = self._pairs()
+        spread = (repeat(x, len(pairs), 0) if jnp.ndim(x) else x for x in numbers)
+        return self._from_pairs(fn(pairs, *spread))
 
     def map_pairs_of(self, rows: Array, fn: Callable[[Array, Array], Array]) -> Symmetric:
         """`fn(r_a r_b, s_ab)` off the diagonal for a row vector `r`; 0 on it."""
