@@ -116,6 +116,12 @@ def _run(
         y, _, _, inner, _ = solver.step(terms, t0, t1, y, None, inner, False)
         return y, inner
 
+    # a branch would hand on all that it uses, constants too, to be kept for each step
+    @_recomputed
+    def move(state, t0, t1):
+        # where no step is padding, too: XLA on CPU runs a branch faster than a bare body
+        return lax.cond(t1 > t0, advance, lambda same, *_: same, state, t0, t1)
+
     def save(saved, y, place):
         return jax.tree.map(
             lambda ys, y: lax.dynamic_update_index_in_dim(ys, y, place, 0), saved, y
@@ -124,8 +130,7 @@ def _run(
     def step(carry, now):
         state, saved = carry
         t0, t1, place, saves = now
-        # where no step is padding, too: XLA on CPU runs a branch faster than a bare body
-        state = lax.cond(t1 > t0, advance, lambda same, *_: same, state, t0, t1)
+        state = move(state, t0, t1)
         saved = lax.cond(saves, save, lambda saved, *_: saved, saved, state[0], place)
         return (state, saved), None
 
