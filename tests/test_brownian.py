@@ -11,7 +11,7 @@ from scipy import stats
 
 import covsde
 from covsde import BrownianGrid
-from covsde._normals import independent_normals
+from covsde._normals import _log, independent_normals
 from covsde._threefry import fold_in, threefry_2x32
 
 KEY = jax.random.key(3)
@@ -140,6 +140,16 @@ def test_millions_of_normals():
     assert np.abs(found).max() < stats.norm.isf(1e-3 / 2 / found.size)
     assert stats.kstest(z.ravel(), "norm").pvalue > 1e-3
     assert np.abs(z).max() < 6.8
+
+
+def test_the_logarithm_to_the_last_digits():
+    """At both ends of the uniform numbers, between them, and where the power changes."""
+    ends = (np.arange(1_000) + 0.5) * 2.0**-32
+    between = (np.arange(0, 2**32, 40_009) + 0.5) * 2.0**-32
+    jumps = np.nextafter(2.0 ** -(np.arange(64) / 2), [[0.0], [1.0]]).ravel()
+    u = np.concatenate([ends, 1 - ends, between, jumps[jumps < 1]])
+    error = np.abs(np.asarray(_log(jnp.asarray(u))) / np.log(u) - 1)
+    assert error.max() < 1e-15
 
 
 def test_ways_to_make_normals():
