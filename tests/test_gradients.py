@@ -165,10 +165,25 @@ def test_memory_is_that_of_a_part(monkeypatch):
 
     few, many = memory(2**10), memory(2**14)
     print(f"{few / 2**20:.2f} and {many / 2**20:.2f} MB")
-    # the states of a part, once: the factor, its pending time, when it was stopped
-    assert steps * cell * 2**10 < few < 4 * steps * cell * 2**10
+    assert few > steps * cell * 2**10  # the states of a part
     # results and their cotangents, not states, of the others
     assert many < few + 8 * cell * 2**14
+
+
+def test_states_are_kept_once():
+    """A factor of three entries, its pending time and when it was stopped, at each step."""
+    steps, paths, cell = 64, 4096, 8
+
+    def statistic(c, v0):
+        limit = covsde.ShapedMLP(covsde.ShapedReLU(0.0, c))
+        options = dict(key=KEY, num_paths=paths, dt0=T / steps)
+        return jnp.mean(covsde.solve(limit, v0, T, **options).vs)
+
+    compiled = jax.jit(jax.grad(statistic)).lower(-1.0, V0).compile()
+    states = 5 * steps * paths * cell
+    memory = compiled.memory_analysis().temp_size_in_bytes
+    print(f"{memory / states:.2f} times the states")
+    assert states < memory < 1.5 * states
 
 
 def test_a_step_cannot_be_chosen_from_traced_parameters():
