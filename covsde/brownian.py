@@ -145,8 +145,8 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         - `exchanged`: whether each cell of even number has the normals of the next, and
           conversely. On a grid of equal cells that is the antithetic of the same path for
           steps of two cells.
-        - `normals`: how they are made of random bits: `"box-muller"`, or the twice as
-          slow `"inverse"` of the distribution function, as in `jax.random.normal`.
+        - `normals`: how they are made of random bits: `"box-muller"`, or the much
+          slower `"inverse"` of the distribution function, as in `jax.random.normal`.
         """
         self.normals = check_normals(normals)
         self.exchanged = bool(exchanged)
