@@ -23,8 +23,8 @@ def first_call(m: int) -> float:
     jax.block_until_ready((v0, key))
 
     def program(key):
-        # a second step adds nothing to the program
-        return covsde.solve(LIMIT, v0, 2e-3, key=key, num_paths=64, dt0=1e-3).vs
+        # more steps add nothing to the program
+        return covsde.solve(LIMIT, v0, 0.02, key=key, num_paths=1000, dt0=1e-3).vs
 
     return cpu_time(program, key) - cpu_time(program, key)
 

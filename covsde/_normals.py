@@ -2,8 +2,8 @@
 
 A block of Threefry gives 64 random bits. By Box and Muller's formula they make two
 normals, 32 bits for the radius and 32 for the angle; by the inverse of the distribution
-function they make one. The first is five times as fast on a CPU. Its largest normal is 6.7, beyond
-which there is 2e-11 of the law.
+function they make one. The first is five times as fast on a CPU. Its largest normal is
+6.7, beyond which there is 2e-11 of the law.
 
 Source: Salmon et al. (2011), "Parallel random numbers: as easy as 1, 2, 3"; Box, Muller
 (1958), "A note on the generation of random normal deviates".
