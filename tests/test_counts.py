@@ -13,7 +13,7 @@ import covsde
 from covsde.solve import plan, simulate
 
 RELU = covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0))
-ARITHMETIC = {"add", "sub", "mul", "div", "sqrt", "integer_pow", "square", "exp"}
+ARITHMETIC = {"add", "sub", "mul", "div", "sqrt", "integer_pow", "square", "log", "exp"}
 PATHS = 64
 
 

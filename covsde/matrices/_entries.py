@@ -2,6 +2,7 @@
 
 import functools
 import operator
+from collections.abc import Iterable
 
 import jax
 import jax.numpy as jnp
@@ -9,13 +10,22 @@ from jax import lax
 from jaxtyping import Array
 
 
+def dot(terms: Iterable[Array]) -> Array:
+    """The sum of the terms."""
+    return functools.reduce(operator.add, terms)
+
+
 def add_up(x: Array, axis: int = 0) -> Array:
     """The sum along a short axis, term by term.
 
     XLA on CPU hands a reduction to a library that is made for long ones.
     """
-    terms = [lax.index_in_dim(x, i, axis, keepdims=False) for i in range(x.shape[axis])]
-    return functools.reduce(operator.add, terms)
+    return dot(lax.index_in_dim(x, i, axis, keepdims=False) for i in range(x.shape[axis]))
+
+
+def largest(x: Array) -> Array:
+    """The largest absolute value along a short first axis."""
+    return functools.reduce(jnp.maximum, map(jnp.abs, unstack(x)))
 
 
 # as many parts of a concatenation does XLA on CPU fuse

@@ -10,9 +10,7 @@ last, `(m, m, *batch)`; above, with the paths first, `(*batch, m, m)`, for LAPAC
 from __future__ import annotations
 
 import dataclasses
-import functools
 import itertools
-import operator
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -23,7 +21,7 @@ import numpy as np
 from jaxtyping import Array, Float
 
 from ._apart import materialise
-from ._entries import add_up, repeat, stack, unstack
+from ._entries import add_up, dot, largest, repeat, stack, unstack
 from ._triangles import (
     mirror,
     multiply_pairs,
@@ -170,8 +168,7 @@ class Triangle(eqx.Module):
         """Largest absolute entry, one per path."""
         if not self.paths_last:
             return jnp.max(jnp.abs(self.data), axis=(-2, -1))
-        entries = self.data.reshape(-1, *self.batch)
-        return functools.reduce(jnp.maximum, map(jnp.abs, unstack(entries)))
+        return largest(self.data.reshape(-1, *self.batch))
 
     def sum_rows(self, rows: Array) -> Array:
         """The sum of a row vector, one per path."""
@@ -412,7 +409,7 @@ class Lower(Triangle):
         squares = unstack(self.data**2)
         starts = [num_entries(i) for i in range(self.m + 1)]
         rows = (squares[start:end] for start, end in itertools.pairwise(starts))
-        return jnp.stack([functools.reduce(operator.add, row) for row in rows])
+        return jnp.stack([dot(row) for row in rows])
 
     def log_det(self) -> Array:
         """`log det(L Lᵀ)`, one per path."""

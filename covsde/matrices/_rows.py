@@ -10,9 +10,9 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ._apart import materialise, recomputed
-from ._entries import entries_of, unstack
+from ._entries import dot, entries_of, unstack
 from ._triangles import mirror, stack_rows
-from ._unrolled import dot, less, multiply_square
+from ._unrolled import less, multiply_square
 
 __all__ = ["multiply_square"]  # is the same
 

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import functools
-
 import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
 from ._apart import materialise
-from ._entries import add_up, unstack
+from ._entries import add_up, dot, largest
 from ._layout import (
     Symmetric,
     Triangle,
@@ -97,15 +95,12 @@ class Square(eqx.Module):
         """Largest absolute entry, one per path."""
         if not self.paths_last:
             return jnp.max(jnp.abs(self.data), axis=(-2, -1))
-        entries = unstack(jnp.abs(self.data).reshape(-1, *self.batch))
-        return functools.reduce(jnp.maximum, entries)
+        return largest(self.data.reshape(-1, *self.batch))
 
     def apply(self, rows: Array) -> Array:
         """`A x` for row vectors `x`."""
         if self.paths_last:
-            return functools.reduce(
-                jnp.add, [self.data[:, k] * rows[k][None] for k in range(self.m)]
-            )
+            return dot(self.data[:, k] * rows[k][None] for k in range(self.m))
         return jnp.sum(self.data * rows[..., None, :], axis=-1)
 
     def squared_rows(self) -> Array:

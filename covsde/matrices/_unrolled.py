@@ -11,7 +11,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ._apart import recomputed
-from ._entries import add_up, stack, unstack
+from ._entries import add_up, dot, stack, unstack
 from ._layout import entry_indices
 
 
@@ -27,11 +27,6 @@ def _build(m: int, entry: Callable[[int, int], Array]) -> Array:
     rows, columns = entry_indices(m)
     pairs = zip(rows.tolist(), columns.tolist(), strict=True)
     return stack([entry(i, j) for i, j in pairs])
-
-
-def dot(terms: Iterable[Array]) -> Array:
-    """The sum of the terms."""
-    return functools.reduce(operator.add, terms)
 
 
 def less(value: Array, terms: Iterable[Array]) -> Array:
