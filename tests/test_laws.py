@@ -21,6 +21,7 @@ from covsde import (
     ShapedSmooth,
     laws,
 )
+from covsde.laws import _volumes
 from covsde.laws.moments import _matchings, _spectrum
 from covsde.observables import Correlation, Entry, LogDet, LogNorm
 
@@ -351,16 +352,113 @@ def bessel(tokens, d0, t1, steps, num_paths):
     return 1 / (np.sqrt(theta) * np.sinh(rate * r))
 
 
-def test_means_of_tokens():
+def test_means_of_tokens(monkeypatch):
     tokens = laws.TwoTokens(ShapedAttention(1.0, 1.0))
     mean = tokens.surviving(below_one, 1.4, 0.5)
     within_four_errors(below_one(bessel(tokens, 1.4, 0.5, 400, 100_000)), mean)
-    finer = [tokens._volumes(below_one, 1.4, 0.5, n) for n in (2, 4)]
-    np.testing.assert_allclose(mean, (4 * finer[1] - finer[0]) / 3, rtol=2e-8)
+    with monkeypatch.context() as patch:
+        patch.setattr(_volumes, "_CELLS", 2 * _volumes._CELLS)
+        finer = tokens.surviving(below_one, 1.4, 0.5)
+    np.testing.assert_allclose(mean, finer, rtol=2e-8)
     # in the end tokens have become one, or have exploded
     tokens = laws.TwoTokens(ShapedAttention(0.5, 0.5))
     last = tokens.surviving(below_one, 1.6, 150.0)
     np.testing.assert_allclose(last, 1 - tokens.explosion_probability(1.6), atol=1e-6)
+
+
+# Levels and explosions by a time
+
+
+def share_reaching(drift, noise, x0, top, t, *, steps=200, num_paths=100_000):
+    """Of each path of `dx = drift dt + noise dB`, the probability that it reaches `top`.
+
+    Heun's method, between whose points the path is a Brownian bridge.
+    """
+    rng, h = np.random.default_rng(0), t / steps
+    x, below = np.full(num_paths, x0), np.ones(num_paths)
+    for _ in range(steps):
+        slope = drift(x)
+        moved = x + noise * np.sqrt(h) * rng.standard_normal(num_paths)
+        new = moved + (slope + drift(moved + slope * h)) / 2 * h
+        gaps = np.maximum(top - x, 0.0) * np.maximum(top - new, 0.0)
+        below *= -np.expm1(-2 * gaps / (noise**2 * h))
+        x = np.minimum(new, top)
+    return 1 - below
+
+
+@pytest.mark.parametrize("level", [1.5, 4.0, 40.0])
+def test_levels_of_a_linear_network_are_reached_by_reflection(level):
+    """`log V` is a Brownian motion with a drift."""
+    b, s = np.log(level), np.sqrt(2 * T)
+    expected = stats.norm.cdf(-(b + T) / s) + stats.norm.cdf(-(b - T) / s) / level
+    found = laws.OneInput(0.0).reached_probability(1.0, level, T)
+    np.testing.assert_allclose(found, expected, atol=3e-8)
+
+
+@pytest.mark.parametrize(
+    ("kappa", "v0", "level", "t"), [(3.0, 1.0, 4.0, 0.3), (-2.0, 0.7, 2.0, 1.0)]
+)
+def test_levels_of_one_input_are_reached(kappa, v0, level, t):
+    def drift(y):
+        return kappa * (np.exp(y) - 1) - 1
+
+    shares = share_reaching(drift, np.sqrt(2.0), np.log(v0), np.log(level), t)
+    within_four_errors(shares, laws.OneInput(kappa).reached_probability(v0, level, t))
+
+
+def test_levels_of_tokens_are_reached():
+    tokens = laws.TwoTokens(ShapedAttention(0.5, 0.5))
+    alpha, theta, rate = float(tokens.alpha), float(tokens.theta), np.sqrt(2 * tokens.gain)
+
+    def place(d):  # where the noise is 1
+        return -np.arcsinh(1 / (np.sqrt(theta) * d)) / rate
+
+    def drift(x):
+        d = 1 / (np.sqrt(theta) * np.sinh(-rate * x))
+        root = np.sqrt(1 + theta * d**2)
+        from_noise = rate * (root + theta * d**2 / root) / 2
+        return rate * alpha * theta * d**2 / root - from_noise
+
+    shares = share_reaching(drift, 1.0, place(2.0), place(10.0), 1.0)
+    within_four_errors(shares, tokens.reached_probability(2.0, 10.0, 1.0))
+
+
+def test_levels_are_reached_in_the_end_by_the_scale_function():
+    one, tokens = laws.OneInput(3.0), laws.TwoTokens(ShapedAttention(0.5, 0.5))
+    for law, start, level, t in ((one, 1.0, 4.0, 20.0), (tokens, 2.0, 10.0, 150.0)):
+        reached = law.reached_probability(start, level, t)
+        expected = law.hitting_probability(start, level)
+        np.testing.assert_allclose(reached, expected, atol=1e-7)
+        survives = law.survival_probability(start, 2 * t)
+        expected = 1 - law.explosion_probability(start)
+        np.testing.assert_allclose(survives, expected, atol=1e-7)
+
+
+def test_survival_is_never_to_reach_a_high_level():
+    """From the level K it takes a time of order `1/κK` to explode, or `1/K²` for tokens."""
+    one, tokens = laws.OneInput(2.0), laws.TwoTokens(ShapedAttention(0.5, 0.5))
+    rest = [
+        one.reached_probability(1.2, K, T) - 1 + one.survival_probability(1.2, T)
+        for K in (50.0, 100.0)
+    ]
+    assert 0 < rest[1] < 0.01
+    np.testing.assert_allclose(rest[0] / rest[1], 2.0, rtol=0.05)
+    reached = tokens.reached_probability(2.0, 1e6, 1.0)
+    np.testing.assert_allclose(
+        1 - reached, tokens.survival_probability(2.0, 1.0), atol=1e-6
+    )
+
+
+def test_explosions_by_a_time():
+    one = laws.OneInput(3.0)
+    paths = one.sample(1.0, 0.3, key=KEY, num_paths=40_000, steps=64)
+    alive = np.isinf(paths.exploded_at)
+    within_four_errors(alive, one.survival_probability(1.0, 0.3))
+    assert laws.OneInput(-1.0).survival_probability(1.0, T) == 1
+    tokens = laws.TwoTokens(ShapedAttention(0.5, 0.5))
+    assert abs(1 - tokens.survival_probability(2.0, 1.0) - 0.0856) < 2 * 0.0020
+    never = laws.TwoTokens(ShapedAttention(1.0, 0.5)).survival_probability(2.0, 0.5)
+    np.testing.assert_allclose(never, 1.0, atol=1e-8)
 
 
 @pytest.mark.parametrize("heads", [1, 4])

@@ -6,14 +6,13 @@ import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Scalar
-from scipy import sparse
-from scipy.integrate import quad, solve_ivp
+from scipy.integrate import quad
 from scipy.special import beta, betainc
 
 from .._checks import found, number
 from ..limits import ShapedAttention
+from ._volumes import mean_below
 
-_NODES, _WEIGHTS = np.polynomial.legendre.leggauss(12)
 # How many standard deviations of log d the cells reach below the start
 _TAIL = 8.0
 
@@ -94,67 +93,68 @@ class TwoTokens(eqx.Module):
         - `d0`: the squared distance at the start, positive.
         - `t1`: T, in units of depth/width.
         """
-        accepted, way_out = "a positive number", "It is V¹¹ − 2V¹² + V²² of two tokens."
-        d0 = number("d0", d0, accepted, way_out, test=lambda x: x > 0)
-        accepted, way_out = "a positive finite time", "It is depth over width, d/n."
-        t1 = number("t1", t1, accepted, way_out, test=lambda x: x > 0)
-        coarse, fine = (self._volumes(f, d0, t1, n) for n in (1, 2))
-        return jnp.asarray((4 * fine - coarse) / 3)
+        d0, t1 = _distance(d0), _time(t1)
+        return jnp.asarray(self._below(f, d0, np.inf, t1))
 
-    def _volumes(self, f: Callable, d0: float, t1: float, finer: int) -> float:
-        """By cells that are so many times finer."""
+    def survival_probability(self, d0: float, t1: float) -> Scalar:
+        """That d has not exploded by the time T: `surviving` of 1.
+
+        **Arguments:**
+
+        - `d0`: the squared distance at the start, positive.
+        - `t1`: T, in units of depth/width.
+        """
+        return self.surviving(np.ones_like, d0, t1)
+
+    def reached_probability(self, d0: float, level: float, t1: float) -> Scalar:
+        """That d has reached the level K by the time T.
+
+        As `surviving`, of a process that ends at the level.
+
+        **Arguments:**
+
+        - `d0`: the squared distance at the start, positive, less than the level.
+        - `level`: K.
+        - `t1`: T, in units of depth/width.
+        """
+        d0, t1 = _distance(d0), _time(t1)
+        accepted, way_out = f"a number above d0 = {d0}", "At the level it is reached."
+        level = number("level", level, accepted, way_out, test=lambda x: x > d0)
+        return jnp.asarray(1 - self._below(np.ones_like, d0, level, t1))
+
+    def _below(self, f: Callable, d0: float, level: float, t1: float) -> float:
+        """`E f(d_T)` of paths that have not reached the level."""
         alpha, theta, gain = float(self.alpha), float(self.theta), float(self.gain)
         rate = np.sqrt(2 * gain)
 
-        def distance(r):
-            return 1 / (np.sqrt(theta) * np.sinh(rate * r))
+        def distance(x):
+            return 1 / (np.sqrt(theta) * np.sinh(-rate * x))
 
-        def log_slope(d):  # of the scale function
-            return -alpha * np.log1p(theta * d**2)
+        def coordinate(d):
+            return -np.arcsinh(1 / (np.sqrt(theta) * d)) / rate
 
-        def log_speed(d):
-            return -log_slope(d) - np.log(gain * d**2 * (1 + theta * d**2))
+        def log_slope(x):
+            d = distance(x)
+            # of the scale function in d, and of d in x
+            return -alpha * np.log1p(theta * d**2) + np.log(rate * d / np.tanh(-rate * x))
 
-        def integral(log_density, r0, r1, offset):
-            """Of `exp(log_density + offset)` over d, in each cell, by Gauss–Legendre."""
-            middle, half = (r0 + r1) / 2, (r1 - r0) / 2
-            r = middle[:, None] + half[:, None] * _NODES
-            d = distance(r)
-            stretch = rate * d / np.tanh(rate * r)  # −dd/dr
-            return half * ((np.exp(log_density(d) + offset[:, None]) * stretch) @ _WEIGHTS)
+        def above(x):
+            return self._scale_above(distance(x))
 
-        r0 = np.arcsinh(1 / (np.sqrt(theta) * d0)) / rate
+        start, top = coordinate(d0), coordinate(level)
         reach = _TAIL * np.sqrt(t1) + rate * t1
-        top = max(r0 - reach, 0.0)  # infinity, or as good as that
-        cells = finer * max(10, int(np.ceil(70 * (r0 - top) / np.sqrt(t1))))
-        h = (r0 - top) / (cells + 0.5)
-        below = int(np.ceil(reach / h))
-        # centres, from far below to the top; one of them is the start
-        r = top + h * (cells + 0.5 + np.arange(below, -cells - 1, -1))
-        d = distance(r)
-        offset = -log_speed(d)
-        mass = integral(log_speed, np.maximum(r - h / 2, 1e-300), r + h / 2, offset)
-        up = integral(log_slope, r[1:], r[:-1], -offset[:-1])
-        above = self._scale_above(d[-1])
-        up = np.append(up, above * np.exp(-offset[-1]))
-        down = integral(log_slope, r[1:], r[:-1], -offset[1:])
-        rise, fall = 1 / (mass * up), 1 / (mass[1:] * down)
-        leave = -rise - np.append(0.0, fall)
-        generator = sparse.diags_array(
-            [fall, leave, rise[:-1]],
-            offsets=[-1, 0, 1],  # pyright: ignore[reportArgumentType]
-            format="csc",
+        # infinity, or as good as that, where α ≤ ½
+        top = min(top, start + reach)
+        return mean_below(
+            lambda x: f(distance(x)),
+            log_slope,
+            start,
+            reach,
+            top,
+            t1,
+            noise=0.5,
+            above=above if level == np.inf else None,
         )
-        values = solve_ivp(
-            lambda _, y: generator @ y,
-            (0.0, t1),
-            f(d),
-            method="Radau",
-            jac=generator,
-            rtol=1e-10,
-            atol=1e-13,
-        ).y
-        return float(values[below, -1])
 
     def _scale_above(self, d: float) -> float:
         """`s(∞) − s(d)`, infinite if it does not explode."""
@@ -173,3 +173,13 @@ class TwoTokens(eqx.Module):
             return np.cosh(y) ** power
 
         return quad(integrand, 0.0, end, epsabs=0.0, epsrel=1e-12, limit=200)[0]
+
+
+def _distance(d0) -> float:
+    way_out = "It is V¹¹ − 2V¹² + V²² of two tokens."
+    return number("d0", d0, "a positive number", way_out, test=lambda x: x > 0)
+
+
+def _time(t1) -> float:
+    way_out = "It is depth over width, d/n."
+    return number("t1", t1, "a positive finite time", way_out, test=lambda x: x > 0)

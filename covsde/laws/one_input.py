@@ -22,11 +22,14 @@ from .._jit import jit
 from .._normals import independent_normals
 from ._base import AbstractLaw
 from ._collocation import Collocated
+from ._volumes import mean_below
 
 # How many standard deviations of a linear network's log V the nodes reach
 _TAIL = 8.0
 # δ₁ for paths that explode, and the numbers of nodes to try
 _ABOVE = 0.03
+# a start as good as infinity
+_INFINITY = 1e12
 _NODES = (128, 192, 288, 432, 648)
 
 
@@ -170,6 +173,52 @@ class OneInput(eqx.Module):
             f"`f` must be a smooth function with a mean that {_NODES[-1]} nodes resolve; "
             "got one that they do not. Shorten `t1`, or average over `sample`."
         )
+
+    def survival_probability(self, v0: float, t1: float) -> Scalar:
+        """That V has not exploded by the time T; 1 if `κ ≤ 0`.
+
+        `V_t` explodes as `∫₀ᵗ e^{−(κ+1)s + √2 B_s} ds` reaches `1/κV_0`. Turned around in
+        time, this integral is `1/(κ+2)U_t` of the equation with `−(κ+2)` for κ, from
+        `U_0 = ∞`: it is `P(U_T > κV_0/(κ+2))`, exact as `NormLaw` is.
+
+        **Arguments:**
+
+        - `v0`: the variance at the start, positive.
+        - `t1`: T, in units of depth/width.
+        """
+        kappa = number("kappa", self.kappa, "a finite number", "It is known.")
+        v0, t1 = _start(v0), _time(t1)
+        if kappa <= 0:
+            return jnp.asarray(1.0)
+        dual = NormLaw(-(kappa + 2), _INFINITY, t1)
+        return 1 - dual.cdf(kappa * v0 / (kappa + 2))
+
+    def reached_probability(self, v0: float, level: float, t1: float) -> Scalar:
+        """That V has reached the level K by the time T, for every κ.
+
+        The backward equation of `log V`, which ends at the level, in finite volumes;
+        extrapolated from two meshes.
+
+        **Arguments:**
+
+        - `v0`: the variance at the start, positive, less than the level.
+        - `level`: K.
+        - `t1`: T, in units of depth/width.
+        """
+        kappa = number("kappa", self.kappa, "a finite number", "It is known.")
+        v0, t1 = _start(v0), _time(t1)
+        accepted, way_out = f"a number above v0 = {v0}", "At the level it is reached."
+        level = number("level", level, accepted, way_out, test=lambda x: x > v0)
+        below = mean_below(
+            np.ones_like,
+            lambda y: (kappa + 1) * y - kappa * np.exp(y),
+            np.log(v0),
+            _TAIL * np.sqrt(2 * t1) + abs(kappa + 1) * t1,
+            np.log(level),
+            t1,
+            noise=1.0,
+        )
+        return jnp.asarray(1 - below)
 
 
 class GammaLaw(AbstractLaw):
