@@ -191,6 +191,13 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         one = jnp.ones((), self.dtype)
         return arrange(self.noise_shape, _drawn(self, index, one), self.m)
 
+    def entries(self, t0, t1) -> Float[Array, "*num_paths entries"]:
+        """The increment over `[t0, t1]` entry by entry, as `count_entries` counts them.
+
+        They are independent normals of mean 0 and variance `t1 − t0`.
+        """
+        return jnp.moveaxis(_summed(self, jnp.asarray(t0), jnp.asarray(t1)), 0, -1)
+
     def evaluate(self, t0, t1=None, left=True, use_levy=False) -> Any:
         """The increment over `[t0, t1]`, or from the start of the grid to `t0`.
 
@@ -227,12 +234,16 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
 @apart
 def _added_up(path: BrownianGrid, start: Array, end: Array) -> Any:
     """The increment between two times of the grid."""
+    return arrange(path.noise_shape, _summed(path, start, end), path.m)
+
+
+def _summed(path: BrownianGrid, start: Array, end: Array) -> Array:
+    """The entries of that increment, paths last."""
     first, last = _cells(path.ts, start, end)
     # most steps have one cell, which needs no sum; an empty one has none
     total = _drawn(path, first, jnp.where(last > first, 1.0, 0.0).astype(path.dtype))
     one = jnp.ones((), path.dtype)
-    total = lax.fori_loop(first + 1, last, lambda i, x: x + _drawn(path, i, one), total)
-    return arrange(path.noise_shape, total, path.m)
+    return lax.fori_loop(first + 1, last, lambda i, x: x + _drawn(path, i, one), total)
 
 
 @apart

@@ -8,12 +8,12 @@ from contextlib import ExitStack
 import numpy as np
 from jax.sharding import Mesh
 
+from .._progress import reporting
 from ..solve import Run
 from ._checkpoint import Checkpoint
 from ._chunks import Range, rounds
 from ._fingerprint import Recipe
 from ._program import fetch, launch, on_each
-from ._progress import reporting
 from ._survey import Survey, Tally, tally_on_host
 from ._writer import AbstractWriter
 

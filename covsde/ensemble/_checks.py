@@ -5,21 +5,18 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from .._checks import count, found
 from .._names import full_name
+from .._trial import try_observable
 from ..solve import Run
 from ..statistics import AbstractStatistic, Extremes, Moments, Quantiles
 from ._survey import Survey
 from ._writer import ENDINGS
 
 _MOST_PATHS, _MOST_IN_CHUNK = 2**32, 2**31 - 1
-# a number of paths that no shape of an observable's own is likely to have
-_TRIAL = 7
 
 
 def check_num_paths(num_paths) -> int:
@@ -38,21 +35,8 @@ def make_survey(observables, statistics, run: Run) -> Survey:
     """The observables, tried on shapes, and the statistics of them."""
     named = _named(observables)
     statistics = _statistics(statistics)
-    m, dtype = run.v0.shape[-1], run.v0.dtype
-    trial = jax.ShapeDtypeStruct((_TRIAL, m, m), dtype)
-    tried = eqx.filter_eval_shape(
-        lambda named, v: {name: f(v) for name, f in named.items()}, named, trial
-    )
-    for name, out in tried.items():
-        fits = isinstance(out, jax.ShapeDtypeStruct) and out.shape == (_TRIAL,)
-        if not fits or jnp.issubdtype(out.dtype, jnp.complexfloating):
-            shape = getattr(out, "shape", type(out).__name__)
-            kind = getattr(out, "dtype", None)
-            raise ValueError(
-                "`observables` must return one real number for each path, (num_paths,); "
-                f"got {shape} of dtype {kind} for {_TRIAL} paths from {name!r}. For "
-                "example `lambda v: v[:, 0, 1]`."
-            )
+    for name, f in named.items():
+        try_observable("observables", f, run.v0, name)
     return Survey(tuple(named), tuple(named.values()), statistics)
 
 
