@@ -40,6 +40,11 @@ class AbstractSolution(eqx.Module):
 
     @property
     @abc.abstractmethod
+    def readings(self) -> Float[Array, "num_paths k *state"]:
+        """What observables read: the state of each path at the saved times."""
+
+    @property
+    @abc.abstractmethod
     def running(self) -> Bool[np.ndarray, " num_paths"]:
         """Which paths have a state at the last time, because they never stopped."""
 

@@ -5,16 +5,21 @@ from collections.abc import Callable
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array
 
 # a number of paths that no shape of an observable's own is likely to have
 _TRIAL = 7
 
 
-def try_observable(argument: str, observable: Callable, v0: Array, name: str) -> None:
-    """Refuses a function that does not return a real number for each path."""
-    m = v0.shape[-1]
-    out = eqx.filter_eval_shape(observable, jax.ShapeDtypeStruct((_TRIAL, m, m), v0.dtype))
+def try_observable(
+    argument: str,
+    observable: Callable,
+    state: tuple[int, ...],
+    dtype,
+    name: str,
+    example: str = "lambda v: v[:, 0, 1]",
+) -> None:
+    """Refuses a function that does not return a real number for each path's state."""
+    out = eqx.filter_eval_shape(observable, jax.ShapeDtypeStruct((_TRIAL, *state), dtype))
     fits = isinstance(out, jax.ShapeDtypeStruct) and out.shape == (_TRIAL,)
     if not fits or jnp.issubdtype(out.dtype, jnp.complexfloating):
         shape = getattr(out, "shape", type(out).__name__)
@@ -22,5 +27,5 @@ def try_observable(argument: str, observable: Callable, v0: Array, name: str) ->
         raise ValueError(
             f"`{argument}` must return one real number for each path, (num_paths,); got "
             f"{shape} of dtype {kind} for {_TRIAL} paths from {name!r}. For example "
-            "`lambda v: v[:, 0, 1]`."
+            f"`{example}`."
         )

@@ -50,6 +50,11 @@ class Solution(AbstractSolution):
         return self.vs.shape[-1]
 
     @property
+    def readings(self):
+        """`vs`."""
+        return self.vs
+
+    @property
     def running(self):
         """Which paths were never stopped."""
         return ~np.isfinite(np.asarray(self.stopped_at))

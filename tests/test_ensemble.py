@@ -18,7 +18,7 @@ import covsde
 from covsde import ShapedMLP, ShapedReLU
 from covsde.ensemble._chunks import Range
 from covsde.ensemble._writer import NetCDF
-from covsde.observables import Correlation, LogNorm
+from covsde.observables import Correlation, LogNorm, Nearness
 from covsde.statistics import Covariance, Extremes, Histogram, Moments, Quantiles
 
 RELU = ShapedMLP(ShapedReLU(0.0, -1.0))
@@ -148,7 +148,7 @@ def test_what_is_not_finite_is_counted_and_told():
 def test_float32_is_summed_in_float64():
     """And an observable without a name is called after its function."""
     single = run(v0=V0.astype(jnp.float32), statistics=[Moments()], observables=LogNorm(0))
-    result = single["LogNorm(a=0)"]
+    result = single["log V[0,0]"]
     assert result["mean"].dtype == np.float64
     assert abs(result["mean"][1] + T) < 4 * result["standard_error"][1]
 
@@ -282,7 +282,7 @@ PROGRAM = """
     import jax, jax.numpy as jnp, numpy as np
     jax.config.update("jax_enable_x64", True)
     import covsde
-    from covsde.observables import Correlation, LogNorm
+    from covsde.observables import Correlation, LogNorm, Nearness
     from covsde.statistics import Covariance, Extremes, Histogram, Moments, Quantiles
     limit = covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0))
     v0 = jnp.array([[1.0, 0.3], [0.3, 1.0]])
@@ -393,6 +393,17 @@ class Bare:
     """No function."""
 
 
+def test_several_observables_are_called_by_their_labels():
+    def gap(v):
+        return v[:, 0, 0] - v[:, 1, 1]
+
+    several = run(num_paths=100, observables=[*RELU.observables(2), gap])
+    assert several.names == ("log V[0,0]", "log V[1,1]", "ρ[0,1]", "log det V", "gap")
+    named = run(num_paths=100, observables={"rho": Correlation(0, 1), "gap": gap})
+    for one, other in (("ρ[0,1]", "rho"), ("gap", "gap")):
+        np.testing.assert_array_equal(several[one]["mean"], named[other]["mean"])
+
+
 @pytest.mark.parametrize(
     ("change", "error", "name", "words"),
     [
@@ -410,6 +421,11 @@ class Bare:
         (dict(observables=lambda v: v), ValueError, "observables", ["(7, 2, 2)"]),
         (dict(observables=lambda v: v.sum()), ValueError, "observables", ["()"]),
         (dict(observables=Correlation(0, 5)), IndexError, "v", ["at least 6 inputs"]),
+        (dict(observables="rho"), TypeError, "observables", ["'rho'", "several"]),
+        (dict(observables=[]), ValueError, "observables", ["none"]),
+        (dict(observables=[LogNorm(0), 3]), TypeError, "observables", ["3 (int)"]),
+        (dict(observables=[LogNorm(0)] * 2), ValueError, "observables", ["'log V[0,0]'"]),
+        (dict(observables=Nearness()), ValueError, "observables", ["(7, 2, 2)", "'u'"]),
         (dict(statistics=[]), ValueError, "statistics", ["none", "None"]),
         (dict(statistics=["mean"]), TypeError, "statistics", ["'mean'"]),
         (dict(statistics="mean"), TypeError, "statistics", ["'mean'"]),

@@ -8,11 +8,16 @@ import pytest
 from covsde import gram
 from covsde._problem import check_covariance
 from covsde.observables import (
+    AbstractObservable,
     Correlation,
     Entry,
     LogDet,
     LogNorm,
+    MeanVariance,
+    Nearness,
     correlation,
+    describing,
+    label,
     log_det,
     log_diagonal,
     mean_variance,
@@ -201,3 +206,41 @@ def test_one_number_of_each_matrix():
     for observable in (Entry(0, 3), LogNorm(3), Correlation(3, 0)):
         with pytest.raises(IndexError, match=r"must have at least 4 inputs for .*; got 3"):
             observable(v)
+
+
+ONE_NUMBER = [Entry(0, 2), LogNorm(1), Correlation(2, 1), LogDet(), MeanVariance()]
+
+
+@pytest.mark.parametrize("observable", ONE_NUMBER, ids=label)
+def test_one_number_in_any_dtype_batch_and_transformation(observable):
+    v = random_covariance(3, (4, 2))
+    assert observable(v).shape == (4, 2) and observable(v[0, 0]).shape == ()
+    assert observable(v.astype(jnp.float32)).dtype == jnp.float32
+    every = jax.jit(jax.vmap(jax.vmap(observable)))(v)
+    np.testing.assert_allclose(every, observable(v), rtol=1e-13)
+
+
+class Gap(AbstractObservable):
+    """An observable of a user's, with the least that it takes."""
+
+    a: int
+
+    def __call__(self, v):
+        return v[..., self.a, self.a] - v[..., 0, 0]
+
+
+def test_what_observables_are_called():
+    labels = ["V[0,2]", "log V[1,1]", "ρ[2,1]", "log det V", "tr V/m"]
+    assert [label(f) for f in ONE_NUMBER] == labels
+    assert [f.inputs for f in ONE_NUMBER] == [(0, 2), (1, 1), (2, 1), None, None]
+    assert label(Nearness()) == "u" and label(mean_variance) == "mean_variance"
+    assert label(lambda v: v) == "lambda" and label(Gap(2)) == "Gap(a=2)"
+    assert Gap(2).kind == "function" and Gap(2).inputs is None
+    assert Gap(1) == Gap(1) != Gap(2) and len({Gap(1), Gap(1), LogNorm(1)}) == 2
+
+
+def test_what_describes_a_covariance():
+    assert describing(1) == (LogNorm(0),)
+    labels = [label(f) for f in describing(3)]
+    assert labels[:3] == ["log V[0,0]", "log V[1,1]", "log V[2,2]"]
+    assert labels[3:] == ["ρ[0,1]", "ρ[0,2]", "ρ[1,2]", "log det V"]

@@ -51,6 +51,12 @@ def test_a_point_is_a_solve(grid):
     assert (grid["stopped"] == 0).all() and (grid["left_out"] == 0).all()
 
 
+def test_several_observables_are_called_by_their_labels():
+    parameters = {"c_plus": [0.0], "c_minus": [-1.0]}
+    several = run(parameters, observables=[Entry(0, 0), Correlation(0, 1)])
+    assert list(several["observable"]) == ["V[0,0]", "ρ[0,1]"]
+
+
 def test_labels(grid):
     sizes = dict(c_minus=3, c_plus=2, observable=2, time=2, level=5, parameter=2)
     assert dict(grid.sizes) == sizes

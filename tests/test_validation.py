@@ -12,6 +12,14 @@ import scipy.stats
 import covsde
 from covsde import oracles
 from covsde._names import full_name
+from covsde.observables import (
+    AbstractObservable,
+    Correlation,
+    LogDet,
+    LogNorm,
+    MeanVariance,
+    Nearness,
+)
 from covsde.validation import _rows, _statistics, measure, validate
 
 KEY = jax.random.key(20)
@@ -342,6 +350,128 @@ def test_a_report_is_drawn(report, tmp_path):
     assert all(file.stat().st_size > 10_000 for file in files)
 
 
+# observables of one's own
+
+
+class Gap(AbstractObservable):
+    """The difference of two variances."""
+
+    a: int
+    b: int
+    kind = "gap"
+
+    def __call__(self, v):
+        return v[..., self.a, self.a] - v[..., self.b, self.b]
+
+    @property
+    def label(self):
+        return f"gap[{self.a},{self.b}]"
+
+    @property
+    def inputs(self):
+        return self.a, self.b
+
+
+def product(v):
+    return v[:, 0, 0] * v[:, 1, 1]
+
+
+def compared(observables, v0=V0, **change):
+    arguments = dict(width=(8, 16), key=KEY, num_paths=300, num_networks=200) | change
+    return validate(RELU, v0, 0.25, observables=observables, **arguments)
+
+
+def test_observables_of_ones_own_are_compared_like_the_others():
+    pytest.importorskip("xarray")
+    made = compared([Gap(0, 1), MeanVariance(), Correlation(0, 1), product])
+    wide = {row.observable: row for row in made.rows if row.width == 16}
+    assert list(wide) == ["gap[0,1]", "tr V/m", "ρ[0,1]", "product"]
+    assert [row.kind for row in wide.values()] == ["gap", "tr V/m", "rho", "function"]
+    assert (wide["gap[0,1]"].a, wide["gap[0,1]"].b) == (0, 1)
+    assert wide["product"].a is None and wide["product"].b is None
+    limit, network = (np.asarray(one.vs[:, -1]) for one in (made.limit, made.networks[1]))
+    row = wide["product"]
+    assert row.initial == pytest.approx(1.2) and wide["gap[0,1]"].initial == pytest.approx(
+        -0.2
+    )
+    assert row.limit_mean == pytest.approx(product(limit).mean())
+    assert row.network_se == pytest.approx(scipy.stats.sem(product(network)))
+    ks = scipy.stats.ks_2samp(product(limit), product(network)).statistic
+    assert row.ks == pytest.approx(ks)
+    table = made.table()
+    assert all(f"\n{name} " in table for name in wide)
+    data = made.to_xarray()
+    assert list(data.observable.values) == list(wide)
+    assert data.kind.sel(observable="product") == "function"
+
+
+def test_observables_by_a_name_or_one_alone():
+    named = compared({"mine": Correlation(0, 1)}).rows
+    alone = compared(Correlation(0, 1)).rows
+    assert [row.observable for row in named] == ["mine"] * 2
+    assert [row.kind for row in named] == ["rho"] * 2
+    assert [row.ks for row in named] == [row.ks for row in alone]
+    assert alone == tuple(row for row in compared(None).rows if row.kind == "rho")
+
+
+def test_many_functions_are_all_shown_and_many_of_a_kind_are_not():
+    functions = {f"power {p}": lambda v, p=p: v[:, 0, 0] ** p for p in range(1, 6)}
+    table = compared(functions).table()
+    assert all(f"\npower {p} " in table for p in range(1, 6)) and "Shown" not in table
+    gaps = [Gap(a, b) for a in range(4) for b in range(a)]
+    v0 = jnp.eye(4) + jnp.diag(jnp.arange(4.0))
+    table = compared(gaps, v0).table()
+    assert "median of 6 gap" in table and "Shown: the first gap; and of each" in table
+
+
+def test_what_is_not_finite_is_left_out_and_noted():
+    def root(v):
+        return jnp.sqrt(v[:, 0, 1])
+
+    made = compared([LogNorm(0), root])
+    assert {row.observable for row in made.rows} == {"log V[0,0]"}
+    limit, *networks = (np.asarray(x.vs[:, -1]) for x in (made.limit, *made.networks))
+    broken = sum(int((v[:, 0, 1] < 0).sum()) for v in (limit, *networks))
+    assert made.notes[0] == (
+        f"root is left out: it is not finite for {broken} paths and networks."
+    )
+    with pytest.raises(ValueError, match=r"`observables` must have a law.*singular.*None"):
+        compared(LogDet(), jnp.ones((2, 2)))
+
+
+def test_functions_of_the_nearness_are_compared():
+    def square(u):
+        return u**2
+
+    made = unshaped(width=64, observables=[Nearness(), square], num_paths=500)
+    assert [row.observable for row in made.rows] == ["u", "square"]
+    u = np.asarray(made.limit.us[:, -1])
+    assert made.rows[1].limit_mean == pytest.approx((u**2).mean())
+    assert made.rows[1].initial == 0
+    assert RELU_UNSHAPED.observables() == (Nearness(),)
+
+
+@pytest.mark.parametrize(
+    ("run", "observables", "message"),
+    [
+        (compared, "rho", "`observables` must be a function of cov.*'rho'"),
+        (compared, [], "`observables` must be.*none"),
+        (compared, [product, product], "`observables` must be.*'product'"),
+        (compared, Nearness(), r"`observables` must return one real.*\(7, 2, 2\)"),
+        (compared, LogNorm(2), "`v` must have at least 3 inputs"),
+        (unshaped, 3, r"`observables` must be a function of u \(num_paths,\).*u\*\*2"),
+        (unshaped, lambda u: u[:, None], r"`observables` must return.*lambda u: u\*\*2"),
+    ],
+)
+def test_observables_that_are_none_are_refused(run, observables, message, monkeypatch):
+    monkeypatch.setattr(jax, "block_until_ready", pytest.fail)  # nothing was run
+    with pytest.raises((TypeError, ValueError, IndexError), match=message):
+        run(observables=observables)
+
+
+# what is left out
+
+
 def linear_maps(seed, count, width=None):
     """A made-up solution, random linear maps of three inputs, and its start."""
     x = np.array([[1.0, 0.0], [1.0, 0.0], [0.6, 0.8]])
@@ -361,9 +491,10 @@ def test_what_has_no_law_is_left_out_and_named():
     """Two equal inputs: their correlation is 1, and V is singular, for ever."""
     limit, v0 = linear_maps(0, 100)
     network, _ = linear_maps(1, 50, width=10)
-    rows, notes = _rows.compare(v0, _rows.at_start(v0), limit, (network,))
-    observables = [row.observable for row in rows]
-    assert observables == ["log V[0,0]", "log V[1,1]", "log V[2,2]", "ρ[0,2]", "ρ[1,2]"]
+    observables = {f.label: f for f in limit.limit.observables(3)}
+    rows, notes = _rows.compare(observables, v0, limit, (network,))
+    names = [row.observable for row in rows]
+    assert names == ["log V[0,0]", "log V[1,1]", "log V[2,2]", "ρ[0,2]", "ρ[1,2]"]
     assert "v0 is singular" in notes[0] and "ρ[0,1]: left out" in notes[1]
 
 

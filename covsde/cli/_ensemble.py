@@ -2,7 +2,6 @@
 
 import re
 import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated
 
@@ -15,8 +14,6 @@ from .. import ensemble as _library_ensemble
 from .. import inputs as _library_inputs
 from .. import merge as _library_merge
 from ..ensemble import Ensemble
-from ..observables import Correlation, LogNorm
-from ..validation._rows import LOG_V, RHO, Observable
 from . import _network as net
 from . import _options as opt
 from ._errors import at_least, in_words_of_the_command_line, refuse, writing
@@ -29,8 +26,9 @@ _ARCHITECTURES = tuple(x for x in Architecture if x is not Architecture.unshaped
 HELP = "\n\n".join(
     (
         "Statistics of any number of paths of the limit, in memory that does not grow.",
-        "Of the norms log V and the correlations ρ: mean, standard error, deviation, "
-        "extremes and quantiles at each saved time, in a table and in a netCDF file.",
+        "Of the norms log V, the correlations ρ and log det V: mean, standard error, "
+        "deviation, extremes and quantiles at each saved time, in a table and in a netCDF "
+        "file.",
         "With --checkpoint, a run that was interrupted goes on when it is called again. "
         "With --shard i/N, this run does the i-th of N shares of the paths, and `covsde "
         "merge` joins their files.",
@@ -155,7 +153,7 @@ def ensemble(
             **scheme._asdict(),
             key=jax.random.key(seed),
             num_paths=paths,
-            observables=observables_of(len(v0)),
+            observables=limit.observables(len(v0)),
             dt0=dt0,
             saveat=jnp.linspace(0, t1, save_times) if save_times > 1 else None,
             checkpoint=checkpoint,
@@ -170,13 +168,6 @@ def ensemble(
         )
     typer.echo(data.words)
     _write(result, out, began)
-
-
-def observables_of(m: int) -> dict[str, Callable]:
-    """Norms and correlations of all inputs, called as in the table of `covsde validate`."""
-    norms = {Observable(LOG_V, a, a).label: LogNorm(a) for a in range(m)}
-    pairs = ((a, b) for a in range(m) for b in range(a + 1, m))
-    return norms | {Observable(RHO, a, b).label: Correlation(a, b) for a, b in pairs}
 
 
 def merge(

@@ -18,8 +18,7 @@ from ..describe import describe
 from ..limits import UnshapedMLP, UnshapedSolution
 from ..plotting import typical_pairs
 from ..solution import Solution
-from ..validation import measure
-from ..validation._rows import at_start
+from ..validation._rows import read
 from ..validation._unshaped import check_pair
 from . import _network as net
 from . import _options as opt
@@ -166,16 +165,15 @@ def summary(solution: Solution, v0: np.ndarray) -> str:
     ]
     if not len(final):
         return "\n".join(lines)
-    start = at_start(v0)
-    pairs = []
+    shown = [None, (0, 0)]
     if solution.m > 1:
         scale = np.sqrt(np.diagonal(v0))
-        pairs = typical_pairs(v0 / scale[:, None] / scale)
+        shown += typical_pairs(v0 / scale[:, None] / scale)
     every = solution.m <= 4
     rows = [
-        (key.label, start[key], x)
-        for key, x in measure(final).items()
-        if every or key.kind == "log det V" or (key.a, key.b) in pairs or key[1:] == (0, 0)
+        (f.label, float(read(f, v0[None])[0]), read(f, final))
+        for f in solution.limit.observables(solution.m)
+        if every or f.inputs in shown
     ]
     lines += ["", *_quantiles(rows)]
     if not every:

@@ -7,14 +7,18 @@ from typing import Any
 
 import jax
 import numpy as np
+from jaxtyping import Array, Float
 
 from .._checks import count, found
-from .._names import full_name
 from .._trial import try_observable
+from ..observables import label
 from ..solve import Run
 from ..statistics import AbstractStatistic, Extremes, Moments, Quantiles
 from ._survey import Survey
 from ._writer import ENDINGS
+
+Observable = Callable[[Float[Array, "num_paths m m"]], Float[Array, " num_paths"]]
+Observables = Observable | Sequence[Observable] | Mapping[str, Observable]
 
 _MOST_PATHS, _MOST_IN_CHUNK = 2**32, 2**31 - 1
 
@@ -33,20 +37,38 @@ def check_num_paths(num_paths) -> int:
 
 def make_survey(observables, statistics, run: Run) -> Survey:
     """The observables, tried on shapes, and the statistics of them."""
-    named = _named(observables)
-    statistics = _statistics(statistics)
+    m = run.v0.shape[-1]
+    named = check_observables(observables, (m, m), run.v0.dtype)
+    return Survey(tuple(named), tuple(named.values()), _statistics(statistics))
+
+
+def check_observables(observables, state: tuple[int, ...], dtype) -> dict[str, Callable]:
+    """Observables by name, tried on a state's shape: `(m, m)`, or `()` of a number u."""
+    of, example = "covariances (num_paths, m, m)", "lambda v: v[:, 0, 1]"
+    if not state:
+        of, example = "u (num_paths,)", "lambda u: u**2"
+    named = _named(observables, of, example)
     for name, f in named.items():
-        try_observable("observables", f, run.v0, name)
-    return Survey(tuple(named), tuple(named.values()), statistics)
+        try_observable("observables", f, state, dtype, name, example)
+    return named
 
 
-def _named(observables) -> dict[str, Callable]:
+def _named(observables, of: str, example: str) -> dict[str, Callable]:
     message = (
-        "`observables` must be a function of covariances (num_paths, m, m), or a dict of "
-        "such by name; got {}. For example `dict(v01=lambda v: v[:, 0, 1])`."
+        f"`observables` must be a function of {of}, or several, or a dict of such by name; "
+        f"got {{}}. For example `dict(mine={example})`."
     )
     if callable(observables):
-        return {full_name(observables).strip("<>"): observables}
+        return {label(observables): observables}
+    if isinstance(observables, Sequence) and not isinstance(observables, str):
+        wrong = [f for f in observables if not callable(f)]
+        if wrong:
+            raise TypeError(message.format(found(wrong[0])))
+        names = [label(f) for f in observables]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise ValueError(message.format(f"two that are called {twice!r}"))
+        observables = dict(zip(names, observables, strict=True))
     if not isinstance(observables, Mapping):
         raise TypeError(message.format(found(observables)))
     if not observables:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +11,7 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
 from .._checks import is_concrete
 from .._jit import jit
@@ -22,6 +22,7 @@ from ..statistics import AbstractStatistic
 from ._accumulate import accumulate
 from ._checkpoint import Checkpoint
 from ._checks import (
+    Observables,
     check_chunk_size,
     check_devices,
     check_folder,
@@ -40,8 +41,6 @@ from ._result import Ensemble
 from ._samples import Samples
 from ._writer import writer
 
-Observable = Callable[[Float[Array, "num_paths m m"]], Float[Array, " num_paths"]]
-
 
 def ensemble(
     limit: AbstractLimit,
@@ -50,7 +49,7 @@ def ensemble(
     *,
     key: PRNGKeyArray,
     num_paths: int,
-    observables: Observable | Mapping[str, Observable],
+    observables: Observables,
     statistics: Sequence[AbstractStatistic] | None = None,
     saveat: Float[ArrayLike, " k"] | None = None,
     dt0: float | None = None,
@@ -78,8 +77,9 @@ def ensemble(
     - `limit`, `v0`, `t1`, `key`, `saveat`, `dt0`, `solver`, `stop_above`, `normals`: as for
       [`covsde.solve`][].
     - `num_paths`: at most 2^32.
-    - `observables`: JAX functions of covariances `(num_paths, m, m)` by name, or a single
-      one; e.g. `{"rho": covsde.observables.Correlation(0, 1)}`.
+    - `observables`: JAX functions of covariances `(num_paths, m, m)`: one, several, which
+      are called by their labels, or a dict of them by name; e.g. `limit.observables(m)`, or
+      `{"rho": covsde.observables.Correlation(0, 1)}`.
     - `statistics`: of [`covsde.statistics`][]; None takes moments, extremes and quantiles.
     - `samples`: keeps the covariances of so many of the first paths.
     - `save`: a file, `.nc` or `.zarr`, for the observables of every path, written as they

@@ -122,7 +122,8 @@ def estimate(
 
 def _check_observable(observable: Callable, v0: Array) -> None:
     """Refuses what does not return finite real numbers, by shapes and at the start."""
-    try_observable("observable", observable, v0, full_name(observable).strip("<>"))
+    name = full_name(observable).strip("<>")
+    try_observable("observable", observable, v0.shape[-2:], v0.dtype, name)
     at_start = np.asarray(observable(v0[None]))
     if not np.all(np.isfinite(at_start)):
         raise ValueError(

@@ -1,6 +1,8 @@
 """Limits: one architecture a file, each a drift and a diffusion."""
 
 from ._base import AbstractLimit
+from ._bounds import Bounds
+from ._registry import Registry
 from .attention import AttentionDrift, ShapedAttention, SoftmaxDiffusion
 from .block import Block
 from .kernel import BranchCovariance, KernelODE, LeakyReLU
@@ -13,9 +15,11 @@ __all__ = [
     "AbstractLimit",
     "AttentionDrift",
     "Block",
+    "Bounds",
     "BranchCovariance",
     "KernelODE",
     "LeakyReLU",
+    "Registry",
     "ShapedAttention",
     "ShapedFeedForward",
     "ShapedMLP",

@@ -7,7 +7,9 @@ from .._names import full_name
 from ..diffusions import AbstractDiffusion
 from ..drifts import AbstractDrift
 from ..equations import COVARIANCE, DRIFT_TERM, Equation, Symbol
+from ..observables import AbstractObservable, describing
 from ..terms import DriftTerm, NoiseTerm
+from ._bounds import Bounds
 
 
 class AbstractLimit(eqx.Module):
@@ -29,6 +31,20 @@ class AbstractLimit(eqx.Module):
             COVARIANCE,
         )
         return (Equation(type(self).__name__, (DRIFT_TERM, r"\mathrm{d}N"), symbols),)
+
+    def observables(self, m: int) -> tuple[AbstractObservable, ...]:
+        """What describes it with m inputs, and is compared by [`covsde.validate`][].
+
+        By default all norms `log V^{aa}`, all correlations `ρ^{ab}`, and `log det V`.
+        """
+        return describing(m)
+
+    def bounds(self, m: int) -> Bounds:
+        """Its longest step, its rates, and which starts it takes, with m inputs.
+
+        By default those of its drift and its diffusion.
+        """
+        return Bounds(self.drift, self.diffusion, m)
 
     def terms(self, path: diffrax.AbstractPath) -> diffrax.MultiTerm:
         """The SDE as Diffrax terms, for a plain `diffrax.diffeqsolve`.

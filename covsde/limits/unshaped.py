@@ -18,6 +18,7 @@ from .._normals import independent_normals
 from .._results import AbstractSolution
 from .._times import check_save_times, check_time
 from ..equations import Equation, Symbol
+from ..observables import Nearness
 from ..references import SHAPED_AND_UNSHAPED
 
 if TYPE_CHECKING:
@@ -91,6 +92,11 @@ class UnshapedMLP(eqx.Module):
         )
         paper = SHAPED_AND_UNSHAPED.at("Theorem 3.3")
         return (Equation("UnshapedMLP", terms, letters, (paper,), state="u"),)
+
+    def observables(self, m: int = 2) -> tuple[Nearness]:
+        """What describes it, and is compared by [`covsde.validate`][]: u, of two inputs."""
+        del m
+        return (Nearness(),)
 
     def terms(self, path: diffrax.AbstractBrownianPath) -> diffrax.MultiTerm:
         """Itô terms for Diffrax's solvers, of one number u and a path of shape `()`.
@@ -201,6 +207,11 @@ class UnshapedSolution(AbstractSolution):
     def num_paths(self) -> int:
         """Number of paths (or networks)."""
         return self.us.shape[0]
+
+    @property
+    def readings(self):
+        """`us`."""
+        return self.us
 
     @property
     def q(self) -> Float[Array, "num_paths k"]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
 
@@ -11,14 +11,14 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
+from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
 from .._checks import is_concrete
 from .._names import full_name
 from .._normals import Normals
 from .._problem import check_covariance
 from .._results import load_xarray
-from ..ensemble._checks import check_num_paths, make_survey
+from ..ensemble._checks import Observables, check_num_paths, make_survey
 from ..ensemble._survey import tally_on_host
 from ..solve import paths_at_a_time
 from ..statistics import AbstractStatistic, Moments, Quantiles, on_host
@@ -28,8 +28,6 @@ from ._program import Points, tally_at
 
 if TYPE_CHECKING:
     import xarray
-
-Observable = Callable[[Float[Array, "num_paths m m"]], Float[Array, " num_paths"]]
 
 # Numbers of the covariances, and of their derivatives, that are held at a time: 64 MB.
 _HELD = 2**23
@@ -45,7 +43,7 @@ def sweep(
     *,
     key: PRNGKeyArray,
     num_paths: int,
-    observables: Observable | Mapping[str, Observable],
+    observables: Observables,
     statistics: Sequence[AbstractStatistic] | None = None,
     gradients: Sequence[str] = (),
     saveat: Float[ArrayLike, " k"] | None = None,
@@ -68,8 +66,8 @@ def sweep(
       numbers, and once with numbers that JAX traces.
     - `parameters`: the values of each parameter by name; the grid has all choices of them.
     - `v0`: one start, or several `(starts, m, m)`, which are a dimension of the grid, too.
-    - `observables`: JAX functions of covariances `(num_paths, m, m)` by name, or a single
-      one; e.g. `{"rho": covsde.observables.Correlation(0, 1)}`.
+    - `observables`: JAX functions of covariances `(num_paths, m, m)`, as for
+      [`covsde.ensemble`][]; e.g. `{"rho": covsde.observables.Correlation(0, 1)}`.
     - `statistics`: of [`covsde.statistics`][]; None takes moments and quantiles.
     - `gradients`: parameters by which the means are differentiated, path by path and in
       forward mode: right for observables that are continuous and piecewise smooth, and

@@ -5,9 +5,9 @@ import numpy as np
 from .. import oracles
 from .._checks import found
 from .._problem import check_problem
+from ..ensemble._checks import check_observables
 from ..oracles._sample import layer_numbers
 from ..solve import check_solver, default_solver, default_step, solve
-from ._rows import at_start
 from ._sides import Asked, Sides, note_rounding
 
 
@@ -28,6 +28,12 @@ def covariances(asked: Asked) -> Sides:
             f"`v0` must be one covariance (m, m) here; got shape {problem.v0.shape}. To "
             "compare random starts, call `solve` and `oracles.sample` yourself."
         )
+    m, observables = problem.v0.shape[-1], asked.observables
+    observables = check_observables(
+        limit.observables(m) if observables is None else observables,
+        (m, m),
+        problem.v0.dtype,
+    )
     if asked.method not in ("gram", "weights"):
         raise ValueError(
             f'`method` must be "gram" or "weights"; got {found(asked.method)}. "gram" is '
@@ -40,7 +46,7 @@ def covariances(asked: Asked) -> Sides:
     solver = default_solver(limit) if asked.solver is None else check_solver(asked.solver)
     dt0 = asked.dt0
     if dt0 is None and stop_above is not None:
-        step = default_step(solver, limit, problem.v0.shape[-1])
+        step = default_step(solver, limit, m)
         dt0 = min(step, 1 / per_time[widths[-1]])
 
     def solved(key):
@@ -88,5 +94,4 @@ def covariances(asked: Asked) -> Sides:
         return said
 
     start = np.asarray(problem.v0)
-    observables = at_start(start)
-    return Sides(start, problem.t1, problem.key, observables, solved, sampled, notes)
+    return Sides(start, problem.t1, problem.key, start, observables, solved, sampled, notes)

@@ -66,7 +66,7 @@ class Report:
         grid = np.array(self.rows, dtype=object).reshape(shape)
         data = {}
         for field in fields(Row):
-            if field.name in ("kind", "a", "b", "width"):
+            if field.name in ("observable", "kind", "a", "b", "width"):
                 continue
             values = [[getattr(row, field.name) for row in line] for line in grid]
             data[field.name] = (("observable", "width"), np.array(values))

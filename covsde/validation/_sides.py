@@ -8,7 +8,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._results import AbstractSolution
-from ._rows import Observable
+from ..ensemble._checks import Observables
 
 Progress = Callable[[int, int], None]
 
@@ -28,12 +28,14 @@ class Asked(NamedTuple):
     solver: diffrax.AbstractSolver | None
     saveat: Float[Array, " k"] | None
     stop_above: float | None
+    observables: Observables | None
 
 
 class Sides(NamedTuple):
     """What was asked for, checked and ready to run.
 
-    - `v0`: the covariance of the inputs. `start`: the observables at time 0.
+    - `v0`: the covariance of the inputs. `start`: the state at time 0.
+    - `observables`: what is read off states, by name.
     - `solve(key)`: the limit. `sample(width, key, progress)`: networks of one width.
     - `notes(limit, networks)`: what their reader should know.
     """
@@ -41,7 +43,8 @@ class Sides(NamedTuple):
     v0: np.ndarray
     t1: float
     key: PRNGKeyArray
-    start: dict[Observable, float]
+    start: np.ndarray
+    observables: dict[str, Callable]
     solve: Callable[[PRNGKeyArray], AbstractSolution]
     sample: Callable[[int, PRNGKeyArray, Progress], AbstractSolution]
     notes: Callable[[AbstractSolution, tuple[AbstractSolution, ...]], list[str]]

@@ -13,11 +13,14 @@ from .._names import full_name
 from .._results import AbstractSolution
 from ..activations import AbstractActivation, ShapedReLU
 from ..limits import AbstractLimit, ShapedMLP, UnshapedMLP
-from ._rows import RHO, STOPPED, Row
+from ..observables import Correlation
+from ._rows import STOPPED, Row
 from ._statistics import decay_exponent
 
 # Kinds with at most this many observables are shown in full.
 _FEW = 3
+# What is shown of more pairs, by the correlation that they start with.
+_ENDS = "the most, least and most negatively correlated pair"
 
 # Words in the column of the decay, where it has no power of n.
 _NO_POWER = {
@@ -48,17 +51,19 @@ def render(report: Compared, full: bool) -> str:
     head = ["observable", "t = 0", "limit", f"n = {widths[-1]}", "W1"]
     head += [f"{n} " for n in widths] + (["decay"] if len(widths) > 1 else [])
     body: list[list[str] | None] = []
-    shortened = False
+    shortened: list[str] = []
     for kind in dict.fromkeys(row.kind for row in report.rows):
         lines = by_observable(report.rows, kind)
-        few = full or len(lines) <= _FEW
+        # a function of your own is not one of many
+        few = full or len(lines) <= _FEW or lines[0][0].a is None
         body += [_one(line) for line in (lines if few else _named(lines, kind))]
         if not few:
-            symbol = "ρ" if kind == RHO else kind
+            of_pairs = kind == Correlation.kind
+            symbol = "ρ" if of_pairs else kind
             median, largest = (_summary(lines, f) for f in (np.median, np.max))
             body.append([f"median of {len(lines)} {symbol}", *median])
             body.append([f"largest of {len(lines)}", *largest[: 4 + len(widths)]])
-        shortened = shortened or not few
+            shortened.append(_ENDS if of_pairs else f"the first {symbol}")
         body.append(None)
     table = _align(head, body[:-1])
     said = {row[-1] for row in body if row}
@@ -80,7 +85,7 @@ def _named(lines: list[list[Row]], kind: str) -> list[list[Row]]:
     """A few observables: the worst, and for ρ the ends and the middle of the range."""
     worst = max(lines, key=lambda line: line[-1].ks)
     chosen = [lines[0], worst]
-    if kind == RHO:
+    if kind == Correlation.kind:
         chosen = [
             max(lines, key=lambda line: line[0].initial),
             min(lines, key=lambda line: abs(line[0].initial)),
@@ -165,7 +170,7 @@ def _title(report: Compared) -> list[str]:
 
 
 def _footer(
-    report: Compared, width: int, shortened: bool, words: Sequence[str]
+    report: Compared, width: int, shortened: Sequence[str], words: Sequence[str]
 ) -> list[str]:
     last = report.networks[-1].width
     rows = [row for row in report.rows if row.width == last]
@@ -184,9 +189,8 @@ def _footer(
         lines.append(f"decay {meanings}.")
     if shortened:
         lines.append(
-            "Shown: the first log V; the most, least and most negatively correlated "
-            f"pair; and of each kind the one with the largest KS at n = {last}. The saved "
-            "table has all."
+            f"Shown: {'; '.join(shortened)}; and of each kind the one with the largest KS "
+            f"at n = {last}. The saved table has all."
         )
     lines += [f"Note: {note}" for note in report.notes]
     return [part for line in lines for part in wrap(line, width, subsequent_indent="  ")]

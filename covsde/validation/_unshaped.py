@@ -8,10 +8,10 @@ from .._checks import check_key, count, found
 from .._names import full_name
 from .._problem import check_covariance
 from .._times import check_save_times, check_time
+from ..ensemble._checks import check_observables
 from ..observables import correlation
 from ..oracles._sample import layer_numbers
 from ..oracles.unshaped import check_width, sample_unshaped
-from ._rows import NEARNESS, Observable
 from ._sides import Asked, Sides, note_rounding
 
 
@@ -39,6 +39,11 @@ def unshaped(asked: Asked) -> Sides:
     for n in widths:
         layer_numbers(times, t1, check_width(n))
     dt0 = None if asked.dt0 is None else check_time("dt0", asked.dt0)
+
+    observables = asked.observables
+    observables = check_observables(
+        limit.observables() if observables is None else observables, (), v0.dtype
+    )
 
     def solved(key):
         return limit.solve(t1, key=key, num_paths=num_paths, dt0=dt0, saveat=times)
@@ -70,8 +75,8 @@ def unshaped(asked: Asked) -> Sides:
             )
         return said
 
-    start = {Observable(NEARNESS): 0.0}
-    return Sides(np.asarray(v0), t1, key, start, solved, sampled, notes)
+    start = np.zeros((), v0.dtype)
+    return Sides(np.asarray(v0), t1, key, start, observables, solved, sampled, notes)
 
 
 def check_pair(limit, v0: jax.Array) -> float:

@@ -10,6 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._checks import count, found
+from ..ensemble._checks import Observables
 from ..limits import AbstractLimit, UnshapedMLP
 from ._covariances import covariances
 from ._report import Report
@@ -32,13 +33,14 @@ def validate(
     solver: diffrax.AbstractSolver | None = None,
     saveat: Float[Array, " k"] | None = None,
     stop_above: float | None = None,
+    observables: Observables | None = None,
     progress: Callable[[str, int, int], None] | None = None,
 ) -> Report:
     """Solves a limit, samples its finite networks, and compares the two laws at `t1`.
 
-    The norms `log V^{aa}`, the correlations `ρ^{ab}` and `log det V` are compared by
-    mean, Kolmogorov–Smirnov and Wasserstein-1 distance, for every width; of an
-    [`covsde.UnshapedMLP`][], the nearness `u` of its two inputs.
+    What describes the limit is compared by mean, Kolmogorov–Smirnov and Wasserstein-1
+    distance, for every width: the norms `log V^{aa}`, the correlations `ρ^{ab}` and
+    `log det V`; of an [`covsde.UnshapedMLP`][], the nearness `u` of its two inputs.
 
     **Arguments:**
 
@@ -56,6 +58,10 @@ def validate(
     - `stop_above`: paths and networks stop once `tr V/m` exceeds this level, and only
       those that never do are compared. Then `dt0=None` is at most `1/width` of the widest
       network, so that both sides are looked at equally often.
+    - `observables`: what to compare in place of `limit.observables(m)`: one, several, or a
+      dict of them by name, each from [`covsde.observables`](#observables) or a JAX function
+      of covariances `(num_paths, m, m)`; of an `UnshapedMLP`, of u `(num_paths,)`. One that
+      is not finite everywhere is left out, and noted.
     - `progress`: called with what is done (`"limit"`, `"n = 64"`, …), how much of it,
       and how much there is.
 
@@ -86,6 +92,7 @@ def validate(
         solver=solver,
         saveat=saveat,
         stop_above=stop_above,
+        observables=observables,
     )
     sides = unshaped(asked) if isinstance(limit, UnshapedMLP) else covariances(asked)
 
@@ -103,7 +110,7 @@ def validate(
         )
 
     theirs = tuple(networks(n) for n in widths)
-    rows, notes = compare(sides.v0, sides.start, ours, theirs)
+    rows, notes = compare(sides.observables, sides.start, ours, theirs)
     return Report(
         v0=sides.v0,
         t1=sides.t1,
