@@ -562,6 +562,39 @@ def test_observables_have_the_laws_that_are_known(limit, observables):
             has_law(samples, law)
 
 
+def test_without_noise_everything_is_constant():
+    limit = covsde.KernelODE(covsde.BranchCovariance(jnp.tanh))
+    v = limit.integrate(V0, T)[0]
+    for observable in (LogNorm(1), LogDet(), lambda v: v[:, 0, 1] ** 2):
+        law = laws.of(limit, observable, V0, T)
+        assert law.mean == observable(v[None])[0] and law.variance == 0
+        at = law.mean + jnp.array([-1e-9, 0.0, 1e-9])
+        np.testing.assert_array_equal(law.cdf(at), [0, 1, 1])
+        np.testing.assert_array_equal(law.sample(KEY, 3), [law.mean] * 3)
+
+
+def test_a_limit_registers_what_is_known_of_it():
+    class Mine(ShapedMLP):
+        pass
+
+    known = laws.LogNormal(laws.log_norm_law(2.0, T))
+
+    def trace(v):
+        return jnp.trace(v, axis1=-2, axis2=-1)
+
+    @laws.of.register(Mine)
+    def _(limit, observable, v0, t1):
+        assert isinstance(limit, Mine) and v0.shape == (3, 3) and t1 == T
+        return known if observable is trace else None
+
+    mine = Mine(Identity())
+    assert laws.of(mine, trace, V0, T) is known
+    # what is known of all limits is still known of this one
+    assert laws.of(mine, LogDet(), V0, T).mean == laws.of(LINEAR, LogDet(), V0, T).mean
+    with pytest.raises(LookupError, match=r"No law of trace is known under ShapedMLP"):
+        laws.of(LINEAR, trace, V0, T)
+
+
 def test_more_of_the_shaping_is_linear():
     limit = ShapedMLP(ShapedReLU(0.0, -1.0, p=0.8))
     for observable in (LogDet(), Correlation(0, 1), Entry(0, 1)):

@@ -10,6 +10,7 @@ from ._base import AbstractLaw, AbstractLogNormLaw, LogGaussian, LogNormal
 from ._known import of
 from .angles import AngleProcess, J, layer_mean, layer_variance
 from .attention import TwoTokens
+from .constant import Constant
 from .log_gaussian import (
     LogGaussianResNet,
     interlayer_bias,
@@ -28,6 +29,7 @@ __all__ = [
     "AbstractLaw",
     "AbstractLogNormLaw",
     "AngleProcess",
+    "Constant",
     "EntryMoments",
     "FreeLogNormal",
     "GammaLaw",

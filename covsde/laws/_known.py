@@ -1,28 +1,29 @@
 """Which law of an observable is known, of which limit."""
 
+from collections.abc import Callable
 from typing import NoReturn
 
-from jaxtyping import ArrayLike, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from .._checks import found, is_concrete
 from .._names import full_name
 from ..activations import Identity, ShapedReLU, ShapedSmooth
 from ..diffusions import CongruenceDiffusion
 from ..drifts import ActivationDrift
-from ..limits import AbstractLimit
+from ..limits import AbstractLimit, KernelODE, Registry
 from ..observables import Correlation, Entry, LogDet, LogNorm, correlation
 from ._base import AbstractLaw, LogNormal
+from .constant import Constant
 from .moments import EntryMoments
 from .norms import log_det_law, log_norm_law, one_covariance
 from .one_input import NormLaw
 from .pair import PairLaw
 
-_OBSERVABLES = (LogNorm, LogDet, Correlation, Entry)
 
-
+@Registry
 def of(
     limit: AbstractLimit,
-    observable: LogNorm | LogDet | Correlation | Entry,
+    observable: Callable[[Float[Array, "... m m"]], Float[Array, "..."]],
     v0: Float[ArrayLike, "m m"],
     t1: float,
 ) -> AbstractLaw:
@@ -36,12 +37,16 @@ def of(
     | `Entry(a, b)` | `EntryMoments` | | |
 
     for [`covsde.ShapedMLP`][], [`covsde.ShapedResNet`][], [`covsde.ShapedFeedForward`][],
-    and any other limit with the drift of an activation and the noise `√Γ F dS Fᵀ`.
+    and any other limit with the drift of an activation and the noise `√Γ F dS Fᵀ`. Under a
+    [`covsde.KernelODE`][], which has no noise, everything is [`covsde.laws.Constant`][].
+
+    A limit of your own registers what is known of it: `@laws.of.register(MyLimit)` on a
+    function of these four arguments, which returns a law, or None where it knows none.
 
     **Arguments:**
 
     - `limit`: a limit, its parameters known.
-    - `observable`: from [`covsde.observables`](#observables).
+    - `observable`: from [`covsde.observables`](#observables), or a function like these.
     - `v0`: the covariance at the start, `(m, m)`.
     - `t1`: T, in units of depth/width.
 
@@ -52,13 +57,25 @@ def of(
             f"`limit` must be a limit; got {found(limit)}. For example "
             "`covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0))`."
         )
-    if not isinstance(observable, _OBSERVABLES):
+    if isinstance(observable, type) or not callable(observable):
         raise TypeError(
-            "`observable` must be LogNorm(a), LogDet(), Correlation(a, b) or Entry(a, b) "
-            f"of `covsde.observables`; got {found(observable)}. For example `LogNorm(0)`."
+            "`observable` must be LogNorm(a), LogDet(), Correlation(a, b) or another "
+            f"observable; got {found(observable)}. For example `LogNorm(0)`."
         )
     v0 = one_covariance(v0)
-    observable(v0)  # its inputs exist
+    observable(v0[None])  # its inputs exist
+    laws = (known(limit, observable, v0, t1) for known in of.known_of(limit))
+    return next(law for law in laws if law is not None)  # the last of them refuses
+
+
+@of.register(KernelODE)
+def _(limit: KernelODE, observable, v0, t1):
+    return Constant(observable(limit.integrate(v0, t1))[0])
+
+
+@of.register(AbstractLimit)
+def _(limit, observable, v0, t1):
+    """Of an activation's drift with the noise of random weights, whatever the limit."""
     drift, noise = limit.drift, limit.diffusion
     if not isinstance(drift, ActivationDrift) or type(noise) is not CongruenceDiffusion:
         _unknown(limit, observable, "")

@@ -2,8 +2,6 @@
 
 import abc
 from collections.abc import Callable
-from functools import singledispatch
-from typing import NoReturn
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -11,7 +9,7 @@ from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Scalar
 
 from .._checks import found
-from ..limits import AbstractLimit
+from ..limits import AbstractLimit, Registry
 from ..matrices import factorise
 
 # `weights(x, fan_out)`: a product with fresh random weights
@@ -84,7 +82,7 @@ def covariance(hidden: Float[Array, "networks m n"]) -> Float[Array, "networks m
     return product(hidden, jnp.swapaxes(hidden, -1, -2)) / hidden.shape[-1]
 
 
-@singledispatch
+@Registry
 def finite_network(limit: AbstractLimit, width: int) -> AbstractNetwork:
     """The network of width `width` whose limit is `limit`.
 
@@ -93,12 +91,9 @@ def finite_network(limit: AbstractLimit, width: int) -> AbstractNetwork:
 
     **Raises:** `TypeError` for a limit that has none.
     """
-    _refuse(limit)
-
-
-def _refuse(limit) -> NoReturn:
-    known = sorted(kind.__name__ for kind in finite_network.registry if kind is not object)
+    for network in finite_network.known_of(limit):
+        return network(limit, width)
     raise TypeError(
-        f"`limit` must be a limit with a finite network ({', '.join(known)}); got "
+        f"`limit` must be a limit with a finite network ({finite_network.names}); got "
         f"{found(limit)}. Register one with `covsde.oracles.finite_network.register`."
     )
