@@ -10,6 +10,8 @@ import covsde
 from benchmarks import explosion
 from benchmarks.one_step import LIMITS, deviations, random_covariance
 from covsde.brownian import arrange, count_entries
+from covsde.cli._options import stop_level
+from covsde.limits import Bounds, Registry
 from covsde.matrices import Square, Symmetric, cholesky, multiply_square
 from covsde.observables import correlation
 
@@ -170,3 +172,81 @@ def test_two_tokens_explode_as_often():
     """Reaching `d = 4e6` from 1.6, to four standard errors of 2000 paths."""
     share, exact, z = explosion.deviation(0.5, 0.5, 2000, 1 / 32, jax.random.key(1))
     assert abs(z) < 4, (share, exact)
+
+
+# What belongs to a limit
+
+
+def test_a_registry_asks_what_is_nearest_first():
+    @Registry
+    def called(limit):
+        """Its doc."""
+        return [known(limit) for known in called.known_of(limit)]
+
+    called.register(covsde.AbstractLimit)(lambda limit: "limit")
+
+    @called.register(covsde.ShapedMLP)
+    def _(limit):
+        return type(limit).__name__
+
+    class Derived(covsde.ShapedMLP):
+        pass
+
+    assert called(Derived(covsde.Identity())) == ["Derived", "limit"]
+    assert called(covsde.ShapedAttention(0.5, 1.0)) == ["limit"]
+    assert called("mlp") == [] and called.names == "AbstractLimit, ShapedMLP"
+    assert called.__doc__ == "Its doc."
+
+
+def test_bounds_are_those_of_drift_and_diffusion():
+    activation = covsde.ShapedReLU(0.0, -1.0)
+    for limit, singular, explodes in (
+        (covsde.ShapedMLP(activation), True, False),
+        (covsde.ShapedTransformer(activation, 0.5, 0.7), True, True),
+        (covsde.KernelODE(covsde.BranchCovariance(jnp.tanh)), False, True),
+    ):
+        bounds = limit.bounds(3)
+        assert bounds.max_step == float(limit.drift.max_step)
+        assert bounds.drift_rate == pytest.approx(float(limit.drift.rate), rel=1e-15)
+        assert bounds.noise_rate == pytest.approx(float(limit.diffusion.rate(3)), rel=1e-15)
+        assert (bounds.accepts_singular, bounds.can_explode) == (singular, explodes)
+
+
+def test_whether_a_start_is_taken_is_known_of_traced_parameters():
+    @jax.jit
+    def take(c_minus):
+        limit = covsde.ShapedResNet(covsde.ShapedReLU(0.0, c_minus), -c_minus / 2)
+        assert limit.bounds(2).accepts_singular
+        return c_minus
+
+    take(-1.0)
+
+
+class Tame(covsde.AbstractLimit):
+    """A limit of a user's that knows that it does not explode."""
+
+    drift: covsde.AbstractDrift
+    diffusion: covsde.AbstractDiffusion
+
+    def bounds(self, m):
+        return TameBounds(self.drift, self.diffusion, m)
+
+
+class TameBounds(Bounds):
+    can_explode = False
+
+
+class Growth(covsde.AbstractDrift):
+    def __call__(self, t, v, args):
+        return v
+
+
+def test_a_limit_that_knows_its_bounds_is_believed():
+    v0 = jnp.array([[1.0]])
+    tame = Tame(Growth(), covsde.CongruenceDiffusion())
+    assert covsde.AbstractLimit.bounds(tame, 1).can_explode
+    assert stop_level(tame, v0, None) is None
+    found = covsde.estimate(
+        tame, v0, 0.25, covsde.observables.Entry(0, 0), tol=0.1, key=jax.random.key(0)
+    )
+    assert abs(found.value - np.exp(0.25)) < 4 * found.error

@@ -472,7 +472,8 @@ def parse_widths(text: str) -> tuple[int, ...]:
 def stop_level(limit: AbstractLimit, v0, stop_above: float | None) -> float | None:
     """The level at which to stop: one is chosen where the limit may explode."""
     # a branch of an activation of ours, which grows at most linearly, never does
-    tame = isinstance(limit.drift, BranchCovariance) or not limit.drift.can_explode
+    m = len(v0)
+    tame = isinstance(limit.drift, BranchCovariance) or not limit.bounds(m).can_explode
     if stop_above is not None or tame:
         return stop_above
-    return 8.0 * max(1.0, float(jnp.trace(v0)) / len(v0))
+    return 8.0 * max(1.0, float(jnp.trace(v0)) / m)

@@ -44,7 +44,7 @@ def integrated(
     f = on_coordinate(coordinate, observable)
     unsure, words = 0.0, "" if exact is None else f"{exact:.10g}"
     if exact is None:
-        if limit.drift.can_explode:
+        if limit.bounds(problem.v0.shape[-1]).can_explode:
             raise ValueError(
                 "`exact` must be given for a quadrature with a limit that can explode, "
                 f"whose mean the generator does not tell; got {full_name(limit)}."

@@ -124,7 +124,8 @@ def check_gradients(gradients: Sequence[str], grid: Grid, run: Run) -> tuple[str
                 f"`gradients` must be names of parameters, {', '.join(grid.values)}; got "
                 f"{name!r}. () asks for none."
             )
-    if wanted and (run.level is not None or run.limit.drift.can_explode):
+    can_explode = run.limit.bounds(run.v0.shape[-1]).can_explode
+    if wanted and (run.level is not None or can_explode):
         raise ValueError(
             f"`gradients` must be empty where paths can be stopped; got {wanted}. The mean "
             "over those that run changes with which these are, and no path knows that. "
