@@ -158,7 +158,7 @@ def users_on_factor(
     m = v0.shape[-1]
     rows, columns = np.tril_indices(m)
     weights = np.where(rows == columns, 0.5**0.5, 1.0)
-    drift, gain = _drift_of_a_user(limit), limit.diffusion.gain
+    drift, gain = _drift_of_a_user(limit), limit.diffusion.strength
     numbers = jnp.arange(1, m + 1, dtype=v0.dtype)
 
     def slope(t, factor, args):
@@ -206,7 +206,7 @@ class FactorDrift(diffrax.AbstractTerm):
         )
         ones = jnp.ones_like(y.diagonal())
         return multiply(
-            y, slope.add_diagonal(ones * rows * (-self.limit.diffusion.gain / 2))
+            y, slope.add_diagonal(ones * rows * (-self.limit.diffusion.strength / 2))
         )
 
     def contr(self, t0, t1, **kwargs):
@@ -223,7 +223,7 @@ class FactorNoise(diffrax.AbstractTerm):
     path: diffrax.AbstractBrownianPath
 
     def vf(self, t, y, args):
-        return y * jnp.sqrt(self.limit.diffusion.gain)
+        return y * jnp.sqrt(self.limit.diffusion.strength)
 
     def contr(self, t0, t1, **kwargs):
         return self.path.evaluate(t0, t1, **kwargs)

@@ -1,19 +1,72 @@
 """Diffusions: the noise of a covariance SDE as an operator on the factor, never a root."""
 
-import abc
-from typing import Any
+from typing import Any, ClassVar, NoReturn
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, Scalar
 
 from ._checks import is_concrete, parameter
 from .brownian import NoiseShape, arrange, count_entries
-from .matrices import Lower, Square, Symmetric, congruence, factorise
+from .matrices import (
+    Lower,
+    Square,
+    Symmetric,
+    congruence,
+    factorise,
+    gram,
+    multiply_square,
+)
+
+# As many times as a gain that changes is looked at, for bounds and default steps.
+_TIMES = 65
+
+
+class Tangent(eqx.Module):
+    """`dF = Y F + F A`: how a square factor of `V = F Fᵀ` moves.
+
+    - `left`: `Y`, or None if there is no left multiplication.
+    - `right`: `A`, or None if there is no right multiplication.
+    """
+
+    left: Square | None = None
+    right: Square | None = None
+
+    def __add__(self, other: "Tangent") -> "Tangent":
+        return Tangent(_added(self.left, other.left), _added(self.right, other.right))
+
+    def __mul__(self, number: float | Array) -> "Tangent":
+        """Times a number, or one for each path."""
+        sides = (self.left, self.right)
+        return Tangent(*(None if side is None else side * number for side in sides))
+
+    def of(self, frame: Square) -> Square:
+        """`dF` at `F`."""
+        left = None if self.left is None else multiply_square(self.left, frame)
+        right = None if self.right is None else multiply_square(frame, self.right)
+        moved = _added(left, right)
+        return frame * 0.0 if moved is None else moved
+
+
+def _added(one: Square | None, other: Square | None) -> Square | None:
+    """Their sum, where None is nothing."""
+    if one is None or other is None:
+        return other if one is None else one
+    return one + other
 
 
 class AbstractDiffusion(eqx.Module):
-    """The noise of a covariance SDE, driven by a Brownian motion of matrices."""
+    """The noise of a covariance SDE, driven by a Brownian motion of matrices.
+
+    A noise of random weights, `√Γ F dS Fᵀ`, is one method: `gain(t) -> Γ`. Any other is
+    its vector fields on a factor, `tangent` and `correction`, and its `noise_shape`; with
+    `apply` in their place it is for solvers that move `V` itself.
+    """
+
+    # Whether it is known to be the same at all times.
+    autonomous: ClassVar[bool] = False
 
     @property
     def noise_shape(self) -> NoiseShape:
@@ -25,57 +78,139 @@ class AbstractDiffusion(eqx.Module):
         """Whether there is known to be no noise, so that all paths are one."""
         return False
 
-    def rate(self, m: int) -> float | Scalar:
-        """Inverse time scale of the noise (width/depth); sets the default step."""
-        return m**1.5 / 2
+    def gain(self, t: float | Scalar) -> float | Scalar | None:
+        """Γ at time `t` if the noise is `√Γ F dS Fᵀ` at all times; None for any other."""
+        del t
+        return None
 
-    @abc.abstractmethod
-    def at(self, t: Scalar, factor: Lower, args: Any) -> "AbstractNoise":
-        """The noise where `V = L Lᵀ`: what multiplies the Brownian increment."""
+    @property
+    def is_congruence(self) -> bool:
+        """Whether it is `√Γ F dS Fᵀ`: whether it has a gain."""
+        return self.gain(jnp.zeros(())) is not None
+
+    def largest_gain(self, t1: float) -> float | None:
+        """The largest Γ over `[0, t1]`, for bounds and steps; None if there is no gain.
+
+        Of the parameters' known values. A Γ that changes is looked at some dozens of times.
+        """
+        if self.autonomous:
+            times, gains = np.zeros(1), self.gain(0.0)
+        else:
+            times = np.linspace(0.0, t1, _TIMES)
+            gains = jax.vmap(self.gain)(jnp.asarray(times))
+        if gains is None:
+            return None
+        gains = np.broadcast_to(np.asarray(gains), times.shape)
+        wrong = np.flatnonzero(~(np.isfinite(gains) & (gains >= 0)))
+        if wrong.size:
+            raise ValueError(
+                f"`limit.diffusion`: Γ of {type(self).__name__} must be finite and not "
+                f"negative; got {gains[wrong[0]]:g} at time {times[wrong[0]]:g}. It is a "
+                "variance: return 0 where there is no noise."
+            )
+        return float(np.max(gains))
+
+    def rate(self, m: int, t1: float = 1.0) -> float | Scalar:
+        """Inverse time scale over `[0, t1]` (width/depth); sets the default step.
+
+        By default `Γ m^{3/2}/2` for the largest Γ, and for 1 where there is no gain.
+        """
+        gain = self.largest_gain(t1)
+        return (1.0 if gain is None else gain) * m**1.5 / 2
+
+    def speed(self, t: Scalar, factor: Lower, args: Any) -> Array:
+        """Inverse time scale at `V = L Lᵀ`, per path, of a noise that grows with `V`."""
+        del t, args
+        return jnp.zeros(factor.batch, factor.dtype)
+
+    def tangent(self, t: Scalar, frame: Square, increment: Any, args: Any) -> Tangent:
+        """`∘dF` at the factor `frame` of any `V`, for an increment of `noise_shape`.
+
+        By default `½ √Γ F dS`.
+        """
+        del args
+        gain = self._given_gain(t, "tangent", frame.dtype)
+        half = symmetric_gaussian(increment) * (0.5 * jnp.sqrt(gain))
+        return Tangent(right=Square.from_triangle(half))
+
+    def correction(self, t: Scalar, frame: Square, rank: int | Array, args: Any) -> Tangent:
+        """What `dt` multiplies so that `V = F Fᵀ`, of this rank, has no drift (Itô's).
+
+        The Stratonovich equation is `dF = ∘tangent + correction dt`. By default
+        `−¼ Γ (r + 1) F`, half of it the conversion from Itô's equation.
+        """
+        del args
+        gain = self._given_gain(t, "correction", frame.dtype)
+        identity = Square.identity(frame.m, frame.batch, frame.dtype)
+        return Tangent(right=identity * (-0.25 * gain * (rank + 1)))
+
+    def apply(self, t: Scalar, factor: Lower, increment: Any, args: Any) -> Symmetric:
+        """`Σ(V)^{1/2} dB` at `V = L Lᵀ`: by default `dF Fᵀ + F dFᵀ` of `tangent`."""
+        gain = self.gain(t)
+        if gain is not None:
+            root = jnp.sqrt(jnp.asarray(gain, factor.dtype))
+            return congruence(factor, symmetric_gaussian(increment) * root)
+        frame = Square.from_triangle(factor)
+        moved = self.tangent(t, frame, increment, args).of(frame)
+        one_side = multiply_square(moved, frame.mT)
+        return (one_side + one_side.mT).symmetric()
+
+    def trace_variance(self, t: Scalar, factor: Lower, args: Any) -> Array:
+        """`(d tr V)²/dt` at `V = L Lᵀ`, one per path.
+
+        By default `2 Γ tr V²`, or found by differentiation: the trace is linear in the
+        Brownian entries, and its coefficients' squares add up.
+        """
+        gain = self.gain(t)
+        if gain is not None:
+            v = Square.from_triangle(gram(factor))
+            return 2 * jnp.asarray(gain, factor.dtype) * v.squared_norm()
+
+        def moved(entries: Array) -> Array:
+            increment = arrange(self.noise_shape, entries, factor.m)
+            return jnp.sum(self.apply(t, factor, increment, args).trace())
+
+        count = count_entries(self.noise_shape, factor.m)
+        nothing = jnp.zeros((count, *factor.batch), factor.dtype)
+        return jnp.sum(jax.grad(moved)(nothing) ** 2, axis=0)
 
     def covariance(self, v: Float[Array, "m m"]) -> Float[Array, "m m m m"]:
-        """Dense `Σ^{ab,cd}` of one matrix: for tests and baselines, never for solving.
+        """Dense `Σ^{ab,cd}` of one matrix at time 0: for tests and baselines, never for
+        solving.
 
-        By default what the noise at time 0 makes of every Brownian motion by itself.
+        By default `Γ (V^{ac}V^{bd} + V^{ad}V^{bc})`, or what `apply` makes of every
+        Brownian motion by itself.
         """
+        t = jnp.zeros((), v.dtype)
+        gain = self.gain(t)
+        if gain is not None:
+            straight = v[:, None, :, None] * v[None, :, None, :]
+            crossed = v[:, None, None, :] * v[None, :, :, None]
+            return gain * (straight + crossed)
         m, count = v.shape[-1], count_entries(self.noise_shape, v.shape[-1])
         factor = factorise(jnp.broadcast_to(v, (count, m, m)))
         motions = arrange(self.noise_shape, jnp.eye(count, dtype=v.dtype), m)
-        columns = self.at(jnp.zeros((), v.dtype), factor, None).apply(motions).to_dense()
+        columns = self.apply(t, factor, motions, None).to_dense()
         return jnp.einsum("iab,icd->abcd", columns, columns)
 
     def __add__(self, other: "AbstractDiffusion") -> "AbstractDiffusion":
         """Both noises, independent of each other."""
+        if self.is_congruence and other.is_congruence:
+            return MergedDiffusion((self, other))
         return SumDiffusion((self, other))
 
+    def _given_gain(self, t: float | Scalar, method: str, dtype: Any) -> Array:
+        """Γ, where a method has been left to follow from it."""
+        gain = self.gain(t)
+        if gain is None:
+            self._refuse(method)
+        return jnp.asarray(gain, dtype)
 
-class AbstractNoise(eqx.Module):
-    """A diffusion at one state.
-
-    As right multiplication of a factor, `dF = F dA`, a noise also stands for its
-    Stratonovich vector fields: `field` is dA, `correction` the drift that goes with it.
-    """
-
-    @abc.abstractmethod
-    def apply(self, increment: Any) -> Symmetric:
-        """`Σ(V)^{1/2} dB` for an increment of the Brownian motion, of `noise_shape`."""
-
-    def speed(self) -> Array | float:
-        """Inverse time scale here, one per path, of a noise that grows with `V`."""
-        return 0.0
-
-    def field(self, frame: Square, increment: Any) -> Square:
-        """`dA` at the factor `frame` of any `V`, for an increment of the motion."""
-        raise self._not_known("field")
-
-    def correction(self, frame: Square, rank: int | Array) -> Square:
-        """`c` for which `dF = F (∘dA + c dt)` makes `V = F Fᵀ`, of this rank, driftless."""
-        raise self._not_known("correction")
-
-    def _not_known(self, method: str) -> TypeError:
-        return TypeError(
+    def _refuse(self, method: str) -> NoReturn:
+        raise TypeError(
             f"`limit.diffusion`: {type(self).__name__} has no `{method}`, which "
-            "`NinomiyaNinomiya()` steps it by. Write `field` and `correction`, or pass "
+            "`NinomiyaNinomiya()` steps it by. Write `gain` if it is √Γ F dS Fᵀ, else "
+            "`tangent` and `correction`; or write `apply` and pass "
             "`solver=diffrax.Euler()`."
         )
 
@@ -89,66 +224,27 @@ class CongruenceDiffusion(AbstractDiffusion):
     Source: "The Neural Covariance SDE" (Li, Nica, Roy 2022), Theorem 3.2.
     """
 
-    gain: Scalar
+    strength: Scalar
+    autonomous: ClassVar[bool] = True
 
     def __init__(self, gain: float | Scalar = 1.0):
         """**Arguments:**
 
-        - `gain`: Γ, not negative.
+        - `gain`: Γ, not negative; kept as `strength`.
         """
         way_out = "Γ = 1 is the noise of a multilayer perceptron."
-        self.gain = parameter(
+        self.strength = parameter(
             "gain", gain, "a finite number, not negative", way_out, test=lambda x: x >= 0
         )
 
     @property
     def vanishes(self):
         """Whether Γ = 0."""
-        return is_concrete(self.gain) and float(self.gain) == 0
+        return is_concrete(self.strength) and float(self.strength) == 0
 
-    def at(self, t, factor, args):
-        """The noise where `V = L Lᵀ`."""
-        return CongruenceNoise(factor, self.gain)
-
-    def rate(self, m):
-        """`Γ m^{3/2}/2`."""
-        return self.gain * m**1.5 / 2
-
-    def __add__(self, other):
-        """Two of this kind are one."""
-        if isinstance(other, CongruenceDiffusion):
-            return CongruenceDiffusion(self.gain + other.gain)
-        return super().__add__(other)
-
-    def covariance(self, v):
-        """`Γ (V^{ac}V^{bd} + V^{ad}V^{bc})`."""
-        straight = v[:, None, :, None] * v[None, :, None, :]
-        crossed = v[:, None, None, :] * v[None, :, :, None]
-        return self.gain * (straight + crossed)
-
-
-class CongruenceNoise(AbstractNoise):
-    """`dB ↦ √Γ L dS Lᵀ`, where `dS` has the entries of `dB`, times √2 on the diagonal."""
-
-    factor: Lower
-    gain: Scalar
-
-    def apply(self, increment):
-        """`√Γ L dS Lᵀ`."""
-        gain = self.gain.astype(self.factor.dtype)
-        return congruence(self.factor, symmetric_gaussian(increment) * jnp.sqrt(gain))
-
-    def field(self, frame, increment):
-        """`½ √Γ dS`, the same at every factor."""
-        gain = self.gain.astype(frame.dtype)
-        half = symmetric_gaussian(increment) * (0.5 * jnp.sqrt(gain))
-        return Square.from_triangle(half)
-
-    def correction(self, frame, rank):
-        """`−¼ Γ (r + 1) I`, half of it the conversion from Itô's equation."""
-        gain = self.gain.astype(frame.dtype)
-        identity = Square.identity(frame.m, frame.batch, frame.dtype)
-        return identity * (-0.25 * gain * (rank + 1))
+    def gain(self, t):
+        """Γ, the same at all times."""
+        return self.strength
 
 
 def symmetric_gaussian(increment: Lower) -> Symmetric:
@@ -156,50 +252,68 @@ def symmetric_gaussian(increment: Lower) -> Symmetric:
     return increment.symmetrise(2**0.5)
 
 
-class SumDiffusion(AbstractDiffusion):
-    """The sum of independent noises, as of the sub-layers of a block."""
+class MergedDiffusion(AbstractDiffusion):
+    """The sum of independent noises `√Γᵢ F dSᵢ Fᵀ`, which is one of `Γ = Σ Γᵢ`."""
 
     parts: tuple[AbstractDiffusion, ...]
+
+    @property
+    def autonomous(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return all(part.autonomous for part in self.parts)
+
+    @property
+    def vanishes(self):
+        """Whether every part does."""
+        return all(part.vanishes for part in self.parts)
+
+    def gain(self, t):
+        """The sum of the gains."""
+        return _sum(part.gain(t) for part in self.parts)
+
+
+class SumDiffusion(AbstractDiffusion):
+    """The sum of independent noises, each with its own Brownian motion."""
+
+    parts: tuple[AbstractDiffusion, ...]
+
+    @property
+    def autonomous(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
+        return all(part.autonomous for part in self.parts)
 
     @property
     def noise_shape(self):
         """One for each part."""
         return tuple(part.noise_shape for part in self.parts)
 
-    def rate(self, m):
+    def rate(self, m, t1=1.0):
         """The sum of the rates."""
-        return sum(part.rate(m) for part in self.parts)
+        return sum(part.rate(m, t1) for part in self.parts)
 
-    def at(self, t, factor, args):
-        """The parts where `V = L Lᵀ`."""
-        return SumNoise(tuple(part.at(t, factor, args) for part in self.parts))
+    def speed(self, t, factor, args):
+        """The sum of the speeds."""
+        return _sum(part.speed(t, factor, args) for part in self.parts)
+
+    def tangent(self, t, frame, increment, args):
+        """The sum of `∘dFᵢ`."""
+        pairs = zip(self.parts, increment, strict=True)
+        return _sum(part.tangent(t, frame, db, args) for part, db in pairs)
+
+    def correction(self, t, frame, rank, args):
+        """The sum of the corrections, for the noises are independent."""
+        return _sum(part.correction(t, frame, rank, args) for part in self.parts)
+
+    def apply(self, t, factor, increment, args):
+        """The sum of `Σᵢ^{1/2} dBᵢ`."""
+        pairs = zip(self.parts, increment, strict=True)
+        return _sum(part.apply(t, factor, db, args) for part, db in pairs)
+
+    def trace_variance(self, t, factor, args):
+        """The sum of the variances."""
+        return _sum(part.trace_variance(t, factor, args) for part in self.parts)
 
     def covariance(self, v):
         """The sum of the covariances."""
         return _sum(part.covariance(v) for part in self.parts)
-
-
-class SumNoise(AbstractNoise):
-    """Independent noises, each with its own increment."""
-
-    parts: tuple[AbstractNoise, ...]
-
-    def apply(self, increment):
-        """The sum of `Σ_i^{1/2} dB_i`."""
-        return _sum(n.apply(db) for n, db in zip(self.parts, increment, strict=True))
-
-    def speed(self):
-        """The sum of the speeds."""
-        return _sum(noise.speed() for noise in self.parts)
-
-    def field(self, frame, increment):
-        """The sum of `dA_i`."""
-        pairs = zip(self.parts, increment, strict=True)
-        return _sum(noise.field(frame, db) for noise, db in pairs)
-
-    def correction(self, frame, rank):
-        """The sum of the corrections, for the noises are independent."""
-        return _sum(noise.correction(frame, rank) for noise in self.parts)
 
 
 def _sum(terms):

@@ -13,9 +13,9 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Scalar
 
-from .diffusions import AbstractDiffusion, AbstractNoise
+from .diffusions import AbstractDiffusion, Tangent
 from .drifts import AbstractDrift
-from .matrices import Lower, Symmetric, apart, cholesky
+from .matrices import Lower, Square, Symmetric, apart, cholesky
 
 
 def as_symmetric(y: Array | Symmetric) -> Symmetric:
@@ -94,11 +94,48 @@ class DriftTerm(diffrax.AbstractTerm):
         return jax.tree.map(lambda b: control.dt.astype(b.dtype) * b, vf)
 
 
-class NoiseOnMatrix(eqx.Module):
-    """A noise operator whose result takes the form of the state."""
+class BoundNoise(eqx.Module):
+    """A diffusion, bound to a time and its arguments, as solvers use it.
 
-    noise: AbstractNoise
-    dense: bool = eqx.field(static=True)
+    For states that are `V` itself, bound to a factor of it, too.
+    """
+
+    diffusion: AbstractDiffusion
+    t: Scalar
+    args: Any
+    factor: Lower | None = None
+    dense: bool = eqx.field(static=True, default=False)
+
+    @property
+    def gain(self) -> float | Scalar | None:
+        """Γ if the noise is `√Γ F dS Fᵀ`, None for any other."""
+        return self.diffusion.gain(self.t)
+
+    def tangent(self, frame: Square, increment: Any) -> Tangent:
+        """`∘dF` at the factor `frame` of any `V`."""
+        return self.diffusion.tangent(self.t, frame, increment, self.args)
+
+    def correction(self, frame: Square, rank: int | Array) -> Tangent:
+        """What `dt` multiplies so that `V = F Fᵀ`, of this rank, has no drift (Itô's)."""
+        return self.diffusion.correction(self.t, frame, rank, self.args)
+
+    def apply(self, factor: Lower, increment: Any) -> Symmetric:
+        """`Σ(V)^{1/2} dB` at `V = L Lᵀ`."""
+        return self.diffusion.apply(self.t, factor, increment, self.args)
+
+    def speed(self, factor: Lower) -> Array:
+        """Inverse time scale at `V = L Lᵀ`, one per path."""
+        return self.diffusion.speed(self.t, factor, self.args)
+
+    def trace_variance(self, factor: Lower) -> Array:
+        """`(d tr V)²/dt` at `V = L Lᵀ`, one per path."""
+        return self.diffusion.trace_variance(self.t, factor, self.args)
+
+
+@apart
+def _applied(noise: BoundNoise, increment: Any) -> Symmetric:
+    assert noise.factor is not None
+    return noise.apply(noise.factor, increment)
 
 
 class NoiseTerm(diffrax.AbstractTerm):
@@ -108,12 +145,13 @@ class NoiseTerm(diffrax.AbstractTerm):
     path: diffrax.AbstractPath
 
     def vf(self, t, y, args):
-        """The noise operator at `V`, or at a factor of it."""
+        """The noise bound to `t` and `args`, and to `V` unless `y` is a factor."""
+        t = jnp.asarray(t)
         if isinstance(y, Lower):
-            return self.diffusion.at(jnp.asarray(t), y, args)
+            return BoundNoise(self.diffusion, t, args)
         factor = cholesky(as_symmetric(y))
         dense = not isinstance(y, Symmetric)
-        return NoiseOnMatrix(self.diffusion.at(jnp.asarray(t), factor, args), dense)
+        return BoundNoise(self.diffusion, t, args, factor, dense)
 
     def contr(self, t0, t1, **kwargs):
         """The Brownian increment."""
@@ -121,10 +159,5 @@ class NoiseTerm(diffrax.AbstractTerm):
 
     def prod(self, vf, control):
         """`Σ(V)^{1/2} dB`."""
-        result = _moved(vf.noise, control)
+        result = _applied(vf, control)
         return result.to_dense() if vf.dense else result
-
-
-@apart
-def _moved(noise: AbstractNoise, increment: Any) -> Symmetric:
-    return noise.apply(increment)

@@ -116,8 +116,8 @@ class ScheduledDrift(covsde.AbstractDrift):
 class ScheduledDiffusion(covsde.AbstractDiffusion):
     limit: ScheduledResNet
 
-    def at(self, t, factor, args):
-        return self.limit.at(t).diffusion.at(t, factor, args)
+    def gain(self, t):
+        return self.limit.at(t).diffusion.gain(t)
 
 
 @finite_network.register(ScheduledResNet)

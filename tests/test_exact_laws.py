@@ -189,6 +189,6 @@ def test_one_input_without_drift_takes_one_exact_step(solver):
     cells = getattr(solver, "cells_per_step", 1)
     path = covsde.BrownianGrid(jnp.linspace(0.0, t1, cells + 1), 1, key=key, num_paths=50)
     motion = path.evaluate(0.0, t1).to_dense()[:, 0, 0]
-    gain = limit.diffusion.gain
+    gain = limit.diffusion.strength
     exact = v0 * jnp.exp(jnp.sqrt(2 * gain) * motion - gain * t1)
     np.testing.assert_allclose(solution.vs[:, 0, 0, 0], exact, rtol=1e-13)

@@ -11,9 +11,19 @@ from benchmarks import explosion
 from benchmarks.one_step import LIMITS, deviations, random_covariance
 from covsde.brownian import arrange, count_entries
 from covsde.cli._options import stop_level
+from covsde.diffusions import Tangent
 from covsde.limits import Bounds, Registry
-from covsde.matrices import Square, Symmetric, cholesky, multiply_square
+from covsde.matrices import (
+    Lower,
+    Square,
+    Symmetric,
+    cholesky,
+    factorise,
+    gram,
+    multiply_square,
+)
 from covsde.observables import correlation
+from covsde.terms import BoundNoise
 
 NOISES = {
     "congruence": covsde.CongruenceDiffusion(1.7),
@@ -21,6 +31,7 @@ NOISES = {
     "heads": covsde.ShapedAttention(0.6, 0.7, heads=3).diffusion,
     "transformer": covsde.ShapedTransformer(covsde.Identity(), 0.7, 0.8).diffusion,
 }
+START = jnp.zeros(())
 
 
 @pytest.mark.parametrize("m", [1, 2, 3, 4, 5, 9])
@@ -29,11 +40,12 @@ def test_the_operator_has_the_covariance(name, m):
     """`J Jᵀ = Σ`, where `J` is the noise's Jacobian in the Brownian entries."""
     diffusion = NOISES[name]
     v = jnp.asarray(random_covariance(m, m))
-    noise = diffusion.at(jnp.asarray(0.0), cholesky(Symmetric.from_dense(v)), None)
+    factor = cholesky(Symmetric.from_dense(v))
     shape = diffusion.noise_shape
 
     def apply(entries):
-        return noise.apply(arrange(shape, entries, m)).to_dense()
+        increment = arrange(shape, entries, m)
+        return diffusion.apply(START, factor, increment, None).to_dense()
 
     jacobian = jax.jit(jax.jacfwd(apply))(jnp.zeros(count_entries(shape, m)))
     sigma = np.einsum("abi,cdi->abcd", jacobian, jacobian)
@@ -43,20 +55,18 @@ def test_the_operator_has_the_covariance(name, m):
 
 @pytest.mark.parametrize("m", [2, 4, 9])
 @pytest.mark.parametrize("name", NOISES)
-def test_fields_and_correction_make_v_driftless(name, m):
-    """As `dF = F (∘dA + c dt)` the noise has the same Σ, and leaves no drift in V."""
+def test_tangent_and_correction_make_v_driftless(name, m):
+    """As `dF = ∘tangent + correction dt` it has the same Σ, and leaves no drift in V."""
     diffusion = NOISES[name]
     rng = np.random.default_rng(m)
     frame = jnp.asarray(rng.normal(size=(m, m)) / np.sqrt(m) + np.eye(m))
     v = frame @ frame.T
-    factor = cholesky(Symmetric.from_dense(v))
-    noise = diffusion.at(jnp.asarray(0.0), factor, None)
     shape = diffusion.noise_shape
 
     def velocity(frame, entries):
         frame = Square.from_dense(frame)
-        field = noise.field(frame, arrange(shape, entries, m))
-        return multiply_square(frame, field).to_dense()
+        increment = arrange(shape, entries, m)
+        return diffusion.tangent(START, frame, increment, None).of(frame).to_dense()
 
     def one(entries):
         moved, conversion = jax.jvp(
@@ -66,8 +76,8 @@ def test_fields_and_correction_make_v_driftless(name, m):
 
     basis = jnp.eye(count_entries(shape, m))
     moved, conversion = jax.jit(jax.vmap(one))(basis)
-    correction = noise.correction(Square.from_dense(frame), m)
-    ito = multiply_square(Square.from_dense(frame), correction).to_dense()
+    square = Square.from_dense(frame)
+    ito = diffusion.correction(START, square, m, None).of(square).to_dense()
     ito = (ito + 0.5 * conversion.sum(axis=0)) @ frame.T
     drift = ito + ito.T + jnp.einsum("iab,icb->ac", moved, moved)
     size = np.abs(np.einsum("iab,icb->ac", moved, moved)).max()
@@ -78,6 +88,212 @@ def test_fields_and_correction_make_v_driftless(name, m):
     sigma = np.einsum("iab,icd->abcd", into_v, into_v)
     expected = diffusion.covariance(v)
     np.testing.assert_allclose(sigma, expected, atol=1e-12 * np.abs(expected).max())
+
+
+# What follows from a noise's tangent
+
+
+class Given(covsde.AbstractDiffusion):
+    """A noise of which only the tangent is known."""
+
+    noise: covsde.AbstractDiffusion
+
+    @property
+    def noise_shape(self):
+        return self.noise.noise_shape
+
+    def tangent(self, t, frame, increment, args):
+        return self.noise.tangent(t, frame, increment, args)
+
+
+def factors(v) -> Lower:
+    """Of `V` and of `V/2`, as two paths."""
+    return factorise(jnp.stack([v, v / 2]))
+
+
+@pytest.mark.parametrize("m", [2, 6, 9])
+@pytest.mark.parametrize("name", NOISES)
+def test_all_follows_from_the_tangent(name, m):
+    noise, v = NOISES[name], jnp.asarray(random_covariance(m, m))
+    given, factor = Given(noise), factors(v)
+    sigma = noise.covariance(v)
+    scale = np.abs(sigma).max()
+    np.testing.assert_allclose(given.covariance(v), sigma, rtol=0, atol=1e-12 * scale)
+
+    shape = noise.noise_shape
+    entries = np.random.default_rng(m).normal(size=(count_entries(shape, m), 2))
+    increment = arrange(shape, jnp.asarray(entries), m)
+    ours, theirs = (
+        one.apply(START, factor, increment, None).to_dense() for one in (given, noise)
+    )
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * np.abs(theirs).max())
+
+    exact = [jnp.einsum("aacc->", noise.covariance(one)) for one in (v, v / 2)]
+    for one in (given, noise):
+        found = one.trace_variance(START, factor, None)
+        np.testing.assert_allclose(found, exact, rtol=1e-12, atol=1e-28)
+
+
+# Noise that multiplies from the left
+
+
+class Masked(covsde.AbstractDiffusion):
+    """The softmax of masked attention: row a of `dF = Y F` sees the keys of row a alone.
+
+    `Y` is `F dW Fᵀ`, masked, centred over the keys allowed and divided by their number.
+    """
+
+    strength: float
+    mask: jax.Array
+
+    @property
+    def noise_shape(self):
+        return "square"
+
+    def tangent(self, t, frame, increment, args):
+        logits = multiply_square(multiply_square(frame, increment), frame.mT).to_dense()
+        mask = jnp.broadcast_to(self.mask, logits.shape)
+        keys = jnp.sum(mask, axis=-1, keepdims=True)
+        mean = jnp.sum(mask * logits, axis=-1, keepdims=True) / keys
+        left = self.strength * mask * (logits - mean) / keys
+        return Tangent(left=Square.from_dense(left))
+
+    def correction(self, t, frame, rank, args):
+        """By differentiation; of a regular V."""
+        m = frame.m
+
+        def velocity(frame, entries):
+            square = Square.from_dense(frame)
+            increment = arrange("square", entries, m)
+            return self.tangent(t, square, increment, args).of(square).to_dense()
+
+        def both(frame, entries):
+            moved = velocity(frame, entries)
+            return jax.jvp(lambda f: velocity(f, entries), (frame,), (moved,))
+
+        def one(frame):
+            moved, bent = jax.vmap(both, (None, 0))(frame, jnp.eye(m * m))
+            spread = jnp.einsum("iab,icb->ac", moved, moved)
+            inverse = jnp.linalg.inv(frame)
+            ito = spread @ inverse.T + bent.sum(axis=0)
+            return -0.5 * ito @ inverse
+
+        for _ in frame.batch:
+            one = jax.vmap(one)
+        return Tangent(left=Square.from_dense(one(frame.to_dense())))
+
+
+class Full(Masked):
+    """With every key allowed, and the correction of right multiplication."""
+
+    def correction(self, t, frame, rank, args):
+        softmax = covsde.SoftmaxDiffusion(self.strength)
+        return softmax.correction(t, frame, rank, args)
+
+
+def masked_covariance(v, mask):
+    """Σ of the masked softmax of strength 1, entry by entry."""
+    m = len(v)
+    keys = mask.sum(axis=1)
+    p = [np.diag(row) - np.outer(row, row) / k for row, k in zip(mask, keys, strict=True)]
+    e = np.empty((m, m, m, m))
+    for a in range(m):
+        for c in range(m):
+            inner = v @ p[a] @ v @ p[c] @ v / (keys[a] * keys[c])
+            e[a, :, c, :] = v[a, c] * inner
+    e = e + np.swapaxes(e, 0, 1)
+    return e + np.swapaxes(e, 2, 3)
+
+
+MASKS = {"causal": np.tril, "window": lambda x: np.triu(np.tril(x, 1), -1), "full": abs}
+
+
+@pytest.mark.parametrize("m", [3, 6])
+@pytest.mark.parametrize("name", MASKS)
+def test_masked_noise_has_the_covariance(name, m):
+    v, mask = random_covariance(m, m), MASKS[name](np.ones((m, m)))
+    noise = Masked(0.9, jnp.asarray(mask))
+    expected = 0.81 * masked_covariance(v, mask)
+    atol = 1e-12 * np.abs(expected).max()
+    found = noise.covariance(jnp.asarray(v))
+    np.testing.assert_allclose(found, expected, rtol=0, atol=atol)
+    exact = [np.einsum("aacc->", expected) / size for size in (1, 16)]  # of V and V/2
+    traces = noise.trace_variance(START, factors(jnp.asarray(v)), None)
+    np.testing.assert_allclose(traces, exact, rtol=1e-12)
+    if name == "full":
+        softmax = covsde.SoftmaxDiffusion(0.9).covariance(jnp.asarray(v))
+        np.testing.assert_allclose(softmax, expected, rtol=0, atol=atol)
+
+
+def kicked(noise, factor, h, seed):
+    """`V` after the noise of a step `h`, of one key."""
+    rng, m = np.random.default_rng(seed), factor.m
+    shape = (2, m * m, *factor.batch)
+    halves = np.sqrt(h / 2) * rng.normal(size=shape)
+    increment = tuple(arrange("square", jnp.asarray(half), m) for half in halves)
+    bound = BoundNoise(noise, START, None)
+
+    @jax.jit
+    def kick(factor, increment):
+        moved = covsde.NinomiyaNinomiya().kick(bound, factor, increment, jnp.asarray(h))
+        return gram(moved).to_dense()
+
+    return np.asarray(kick(factor, increment))
+
+
+def test_left_multiplication_alone_is_right_multiplication():
+    """With the full mask both are the classical Runge–Kutta step of `F`."""
+    factor = factors(jnp.asarray(random_covariance(3, 3))).as_invertible()
+    right, left = covsde.SoftmaxDiffusion(0.9), Masked(0.9, jnp.ones((3, 3)))
+    ours, theirs = (kicked(noise, factor, 1 / 16, seed=3) for noise in (left, right))
+    assert np.abs(theirs - gram(factor).to_dense()).max() > 1
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * np.abs(theirs).max())
+
+
+@pytest.mark.parametrize("m", [3, 6])
+def test_multiplication_from_both_sides_is_the_same_flow(m):
+    """By ever shorter steps of the same directions, to an order of `h^{5/2}` or better."""
+    factor = factors(jnp.asarray(random_covariance(m, m))).as_invertible()
+    right, left = covsde.SoftmaxDiffusion(0.9), Full(0.9, jnp.ones((m, m)))
+    gaps = []
+    for h in (1 / 64, 1 / 256, 1 / 1024):
+        ours, theirs = (kicked(noise, factor, h, seed=m) for noise in (left, right))
+        gaps.append(np.abs(ours - theirs).max())
+    orders = np.log2(np.divide(gaps[:-1], gaps[1:])) / 2
+    assert np.all(orders > 2.4), orders
+
+
+def test_left_multiplication_keeps_the_rank():
+    """Equal tokens stay equal under the full mask, as by right multiplication."""
+    x = np.random.default_rng(0).normal(size=(4, 6))
+    x[2] = x[0]
+    v = jnp.asarray(x @ x.T / 6)
+    right, left = covsde.SoftmaxDiffusion(0.9), Full(0.9, jnp.ones((4, 4)))
+    ours, theirs = (kicked(noise, factors(v), 1 / 256, seed=2) for noise in (left, right))
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
+    np.testing.assert_allclose(ours[:, 0], ours[:, 2], rtol=1e-13)
+    assert np.all(np.linalg.matrix_rank(ours, tol=1e-10) == 3)
+
+
+def test_left_multiplication_keeps_small_pivots():
+    """Of tokens that differ by 1e-7, whose pivot V does not know."""
+    x = np.random.default_rng(1).normal(size=(3, 8))
+    x[1] = x[0] + 1e-7 * x[1]
+    factor = Lower.from_dense(jnp.linalg.qr(jnp.asarray(x).T, mode="r").T[None])
+    factor = factor.as_invertible()
+    right, left = covsde.SoftmaxDiffusion(0.9), Full(0.9, jnp.ones((3, 3)))
+    increment = tuple(
+        arrange("square", jnp.asarray(half), 3)
+        for half in np.random.default_rng(2).normal(size=(2, 9, 1)) * 1e-3
+    )
+    pivots = []
+    for noise in (left, right):
+        bound = BoundNoise(noise, START, None)
+        solver = covsde.NinomiyaNinomiya()
+        moved = solver.kick(bound, factor, increment, jnp.asarray(2e-6))
+        pivots.append(np.abs(moved.diagonal()))
+    assert pivots[0][1] < 1e-6
+    np.testing.assert_allclose(pivots[0], pivots[1], rtol=1e-7)
 
 
 @pytest.mark.parametrize("m", [2, 4, 9])

@@ -165,12 +165,12 @@ def test_the_operator_has_the_covariance(m):
     x = np.random.default_rng(m).normal(size=(m, m + 2))
     v = jnp.asarray(x @ x.T / (m + 2))
     diffusion = CongruenceDiffusion(1.7)
-    noise = diffusion.at(jnp.asarray(0.0), cholesky(Symmetric.from_dense(v)), None)
+    t, factor = jnp.asarray(0.0), cholesky(Symmetric.from_dense(v))
     rows, columns = np.tril_indices(m)
 
     def apply(entries):
         increment = jnp.zeros((m, m)).at[rows, columns].set(entries)
-        return noise.apply(Lower.from_dense(increment)).to_dense()
+        return diffusion.apply(t, factor, Lower.from_dense(increment), None).to_dense()
 
     jacobian = jax.jit(jax.jacfwd(apply))(jnp.zeros(len(rows)))
     sigma = np.einsum("abi,cdi->abcd", jacobian, jacobian)

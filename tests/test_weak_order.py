@@ -183,13 +183,17 @@ class Growing(covsde.AbstractDrift):
 class Fading(covsde.AbstractDiffusion):
     """`√Γ F dS Fᵀ`, `Γ = e^{−t}`."""
 
-    def at(self, t, factor, args):
-        return covsde.CongruenceDiffusion(jnp.exp(-t)).at(t, factor, args)
+    def gain(self, t):
+        return jnp.exp(-t)
 
 
 class InTime(covsde.AbstractLimit):
     drift: covsde.AbstractDrift = Growing()
     diffusion: covsde.AbstractDiffusion = Fading()
+
+
+def test_the_default_solver_in_time():
+    assert isinstance(covsde.default_solver(InTime()), GeodesicStrang)
 
 
 @pytest.mark.parametrize(
@@ -212,10 +216,3 @@ def test_order_two_in_time(solver):
             factor = step(t, factor)
         errors.append(float(jnp.log(gram(factor).to_dense()[0, 0, 0])) - np.exp(-1) + 0.5)
     np.testing.assert_allclose(np.divide(errors[:-1], errors[1:]), 4, rtol=0.1)
-
-
-def test_covariance_of_a_new_diffusion():
-    """By default from its noise, at time 0."""
-    v = jnp.array([[1.0, 0.3], [0.3, 0.8]])
-    expected = covsde.CongruenceDiffusion(1.0).covariance(v)
-    np.testing.assert_allclose(Fading().covariance(v), expected, rtol=1e-14, atol=1e-15)

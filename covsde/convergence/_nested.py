@@ -10,7 +10,6 @@ from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
 from .._jit import jit
 from .._problem import check_problem, in_dtype
-from ..diffusions import CongruenceDiffusion
 from ..limits import AbstractLimit
 from ..solution import Solution
 from ..solve import (
@@ -67,11 +66,12 @@ def nested(
     )
     numbers = check_steps(steps)
     if solver is None:
-        congruence = isinstance(limit.diffusion, CongruenceDiffusion)
+        congruence = limit.diffusion.is_congruence
         solver = MagnusStrang() if congruence else default_solver(limit)
     solver = check_solver(solver)
     check_drift(limit, problem.v0)
-    check_step(problem.t1 / numbers[0], solver, limit, problem.v0.shape[-1])
+    m = problem.v0.shape[-1]
+    check_step(problem.t1 / numbers[0], solver, limit, m, problem.t1)
     regular = check_singular(problem.v0, limit, solver)
     runs = _nested(
         limit,

@@ -136,7 +136,7 @@ def study(
     m = problem.v0.shape[-1]
     rows = [combination(solver, numbers) for solver in solvers]
     for row in rows:
-        check_step(problem.t1 / numbers[0], row.solver, limit, m)
+        check_step(problem.t1 / numbers[0], row.solver, limit, m, problem.t1)
         check_singular(problem.v0, limit, row.solver)
     exact = None if exact is None else float(exact)
     if quadrature:

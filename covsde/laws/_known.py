@@ -8,7 +8,6 @@ from jaxtyping import Array, ArrayLike, Float
 from .._checks import found, is_concrete
 from .._names import full_name
 from ..activations import Identity, ShapedReLU, ShapedSmooth
-from ..diffusions import CongruenceDiffusion
 from ..drifts import ActivationDrift
 from ..limits import AbstractLimit, KernelODE, Registry
 from ..observables import Correlation, Entry, LogDet, LogNorm, correlation
@@ -77,9 +76,10 @@ def _(limit: KernelODE, observable, v0, t1):
 def _(limit, observable, v0, t1):
     """Of an activation's drift with the noise of random weights, whatever the limit."""
     drift, noise = limit.drift, limit.diffusion
-    if not isinstance(drift, ActivationDrift) or type(noise) is not CongruenceDiffusion:
+    gain = noise.gain(0.0) if noise.autonomous else None
+    if not isinstance(drift, ActivationDrift) or gain is None:
         _unknown(limit, observable, "")
-    activation, gain = drift.activation, _number(noise.gain)
+    activation, gain = drift.activation, _number(gain)
     kappa = _number(activation.stability_index) * _number(drift.gain) / gain
     strength = None  # of the drift of ρ, where ρ has a law of its own
     if isinstance(activation, Identity | ShapedReLU):

@@ -46,8 +46,8 @@ class TwoTokens(eqx.Module):
             )
         weights, softmax = limit.diffusion.parts  # pyright: ignore[reportAttributeAccessIssue]
         self.alpha = limit.heads / (4 * limit.gamma**2)
-        self.theta = softmax.strength**2 / (8 * weights.gain)
-        self.gain = weights.gain
+        self.theta = softmax.strength**2 / (8 * weights.strength)
+        self.gain = weights.strength
 
     def hitting_probability(
         self, d0: Float[ArrayLike, "..."], level: Float[ArrayLike, "..."]

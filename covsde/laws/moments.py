@@ -36,7 +36,7 @@ def zero_drift_moment(
     - `v0`: the covariance at the start, `(m, m)`.
     - `t1`: T, in units of depth/width.
     - `pairs`: the factors, at most 4; `[(0, 1), (0, 1)]` is `E (V^{01})²`.
-    - `gain`: Γ, `limit.diffusion.gain`.
+    - `gain`: Γ, `limit.diffusion.strength`.
 
     Source: Itô's formula for "The Neural Covariance SDE" (Li, Nica, Roy 2022).
     """
@@ -90,7 +90,7 @@ class EntryMoments(AbstractLaw):
         - `v0`: the covariance at the start, `(m, m)`.
         - `a`, `b`: two inputs, counted from 0.
         - `t1`: T, in units of depth/width.
-        - `gain`: Γ, `limit.diffusion.gain`.
+        - `gain`: Γ, `limit.diffusion.strength`.
         """
         square = zero_drift_moment(v0, t1, [(a, b)] * 2, gain)
         self.mean = jnp.asarray(v0)[a, b].astype(square.dtype)

@@ -1,7 +1,7 @@
 """Norms and determinants that are log-normal: linear networks and shaped ReLUs.
 
 `dV = b dt + √Γ F dS Fᵀ`, where the shaped ReLU has `b^{aa} = 0` and a linear network
-`b = 0`. Γ is `limit.diffusion.gain`: 1 for an MLP, `γ²(2−γ²)` for a ResNet.
+`b = 0`. Γ is `limit.diffusion.strength`: 1 for an MLP, `γ²(2−γ²)` for a ResNet.
 """
 
 import jax.numpy as jnp
@@ -22,7 +22,7 @@ def log_norm_law(
 
     - `v0`: the variance `V^{aa}_0` of one input, positive.
     - `t1`: T, in units of depth/width.
-    - `gain`: Γ, `limit.diffusion.gain`.
+    - `gain`: Γ, `limit.diffusion.strength`.
 
     Source: "The Neural Covariance SDE" (Li, Nica, Roy 2022), Theorem 3.2.
     """
@@ -39,7 +39,7 @@ def log_det_law(v0: Float[ArrayLike, "m m"], t1: float, gain: float = 1.0) -> Lo
 
     - `v0`: the covariance at the start, `(m, m)`, not singular.
     - `t1`: T, in units of depth/width.
-    - `gain`: Γ, `limit.diffusion.gain`.
+    - `gain`: Γ, `limit.diffusion.strength`.
 
     Source: Itô's formula for "The Neural Covariance SDE" (Li, Nica, Roy 2022).
     """
@@ -61,7 +61,7 @@ def log_pivot_law(
     - `v0`: the covariance at the start, `(m, m)`, not singular.
     - `index`: the pivot, counted from 0.
     - `t1`: T, in units of depth/width.
-    - `gain`: Γ, `limit.diffusion.gain`.
+    - `gain`: Γ, `limit.diffusion.strength`.
 
     Source: Itô's formula for "The Neural Covariance SDE" (Li, Nica, Roy 2022).
     """
@@ -91,5 +91,5 @@ def gain_times(t1, gain) -> Scalar:
     """`Γ T`."""
     way_out = "A network of depth d and width n runs to t1 = d/n."
     t1 = parameter("t1", t1, "a positive finite time", way_out, test=lambda x: x > 0)
-    way_out = "It is Γ = `limit.diffusion.gain`, 1 for an MLP."
+    way_out = "It is Γ = `limit.diffusion.strength`, 1 for an MLP."
     return t1 * parameter("gain", gain, "a positive number", way_out, test=lambda x: x > 0)

@@ -47,7 +47,7 @@ class PairLaw(AbstractLaw):
         - `t1`: T, in units of depth/width.
         - `strength`: `γ² k = γ² (c₊−c₋)²/2π`, which is
             `limit.drift.gain * limit.drift.activation.strength`; 0 if linear.
-        - `gain`: Γ, `limit.diffusion.gain`.
+        - `gain`: Γ, `limit.diffusion.strength`.
         - `nodes`: how many Chebyshev nodes.
         """
         accepted, way_out = "a number in (-1, 1)", "It is V^{ab}/√(V^{aa} V^{bb})."

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jaxtyping import Array, Scalar
 
 from .._checks import count, found
-from ..diffusions import AbstractDiffusion, AbstractNoise, CongruenceDiffusion
+from ..diffusions import AbstractDiffusion, CongruenceDiffusion, Tangent
 from ..drifts import AbstractDrift
 from ..equations import (
     DRIFT_TERM,
@@ -228,6 +228,7 @@ class SoftmaxDiffusion(AbstractDiffusion):
     """
 
     strength: Scalar
+    autonomous: ClassVar[bool] = True
 
     def __init__(self, strength: float | Scalar):
         """**Arguments:**
@@ -242,13 +243,38 @@ class SoftmaxDiffusion(AbstractDiffusion):
         """An m×m Brownian motion."""
         return "square"
 
-    def rate(self, m):
+    def rate(self, m, t1=1.0):
         """`16 κ² (m−1)/m²`: the noise's rate `κ²/m² tr(PVPV)` where V is `4 I`."""
         return 16 * self.strength**2 * (m - 1) / m**2
 
-    def at(self, t, factor, args):
-        """The noise where `V = L Lᵀ`."""
-        return SoftmaxNoise(factor, self.strength / factor.m)
+    def speed(self, t, factor, args):
+        """`κ²/m² tr(PVPV)`."""
+        k = _centred_gram(Square.from_triangle(factor))
+        return self._scale(factor) ** 2 * k.squared_norm()
+
+    def tangent(self, t, frame, increment, args):
+        """`dF = F (κ/m dW K)`, `K = Fᵀ P F`."""
+        scaled = increment * self._scale(frame)
+        return Tangent(right=multiply_square(scaled, _centred_gram(frame)))
+
+    def correction(self, t, frame, rank, args):
+        """`−κ²/m² F (½ tr(K²) I + K² + ½ tr(K) K)`, the first of them Itô's."""
+        k = _centred_gram(frame)
+        one = Square.identity(frame.m, frame.batch, frame.dtype)
+        total = one * (0.5 * k.squared_norm()) + multiply_square(k, k)
+        total = total + k * (0.5 * k.trace())
+        return Tangent(right=total * -(self._scale(frame) ** 2))
+
+    def trace_variance(self, t, factor, args):
+        """`4 κ²/m² tr(P V³ P V)`, of `d tr V = 2 κ/m tr(dW K Fᵀ F)`."""
+        frame = Square.from_triangle(factor)
+        inner = Square.from_triangle(gram_square(frame.mT))
+        coefficients = multiply_square(_centred_gram(frame), inner)
+        return 4 * self._scale(factor) ** 2 * coefficients.squared_norm()
+
+    def _scale(self, like: Lower | Square) -> Scalar:
+        """`κ/m`."""
+        return (self.strength / like.m).astype(like.dtype)
 
     def covariance(self, v):
         """`κ²/m² (V^{ac}K^{bd} + V^{ad}K^{bc} + V^{bc}K^{ad} + V^{bd}K^{ac})`."""
@@ -259,38 +285,6 @@ class SoftmaxDiffusion(AbstractDiffusion):
         over_ab = ac_bd + jnp.swapaxes(ac_bd, 0, 1)
         total = over_ab + jnp.swapaxes(over_ab, 2, 3)
         return (self.strength / m) ** 2 * total
-
-
-class SoftmaxNoise(AbstractNoise):
-    """`dW ↦ F (κ/m dW K + K dWᵀ κ/m) Fᵀ`, `K = Fᵀ P F`: right multiplication of F."""
-
-    factor: Lower
-    scale: Scalar  # κ/m
-
-    def apply(self, increment):
-        """`κ/m (F dW Fᵀ P V + V P F dWᵀ Fᵀ)`."""
-        frame = Square.from_triangle(self.factor)
-        moved = multiply_square(frame, self.field(frame, increment))
-        one_side = multiply_square(moved, frame.mT)
-        return (one_side + one_side.mT).symmetric()
-
-    def speed(self):
-        """`κ²/m² tr(PVPV)`."""
-        k = _centred_gram(Square.from_triangle(self.factor))
-        return self.scale.astype(self.factor.dtype) ** 2 * k.squared_norm()
-
-    def field(self, frame, increment):
-        """`κ/m dW K`."""
-        scale = self.scale.astype(frame.dtype)
-        return multiply_square(increment * scale, _centred_gram(frame))
-
-    def correction(self, frame, rank):
-        """`−κ²/m² (½ tr(K²) I + K² + ½ tr(K) K)`, the first of them Itô's."""
-        k = _centred_gram(frame)
-        one = Square.identity(frame.m, frame.batch, frame.dtype)
-        total = one * (0.5 * k.squared_norm()) + multiply_square(k, k)
-        total = total + k * (0.5 * k.trace())
-        return total * -(self.scale.astype(frame.dtype) ** 2)
 
 
 def _heun(velocity: Callable[[Square], Square], start: Square, time) -> Square:

@@ -76,7 +76,9 @@ class ShapedResNet(AbstractLimit):
                 (rf"\gamma^2 {DRIFT_TERM}", rf"\sqrt{{\Gamma}}\,{WEIGHTS_TERM}"),
                 (
                     *b.symbols,
-                    Symbol(r"\Gamma", "strength of the noise", gain, self.diffusion.gain),
+                    Symbol(
+                        r"\Gamma", "strength of the noise", gain, self.diffusion.strength
+                    ),
                     Symbol(r"\gamma", RESIDUAL_WEIGHT, "", self.gamma, "gamma"),
                     *SYMBOLS,
                 ),

@@ -74,7 +74,9 @@ class ShapedFeedForward(AbstractLimit):
                 (rf"\gamma^2 {DRIFT_TERM}", rf"\sqrt{{\Gamma}}\,{WEIGHTS_TERM}"),
                 (
                     *b.symbols,
-                    Symbol(r"\Gamma", "strength of the noise", gain, self.diffusion.gain),
+                    Symbol(
+                        r"\Gamma", "strength of the noise", gain, self.diffusion.strength
+                    ),
                     Symbol(r"\gamma", RESIDUAL_WEIGHT, "", self.gamma, "gamma"),
                     Symbol(r"\eta", ratio, "", self.hidden_ratio, "hidden_ratio"),
                     *SYMBOLS,

@@ -15,11 +15,11 @@ from ..solvers import Stopped
 from ._defaults import max_step
 
 
-def check_step(dt0: float, solver, limit: AbstractLimit, m: int) -> None:
+def check_step(dt0: float, solver, limit: AbstractLimit, m: int, t1: float = 1.0) -> None:
     """Refuses a step beyond the bound for which the scheme is proven to work."""
     if not is_concrete(eqx.filter(limit, eqx.is_array)):
         return
-    bound = max_step(solver, limit, m)
+    bound = max_step(solver, limit, m, t1)
     if dt0 > bound * (1 + 1e-9):
         raise ValueError(
             f"`dt0` must be at most {bound:.6g} for {type(solver).__name__} with this "

@@ -8,7 +8,6 @@ import jax
 import numpy as np
 
 from .._checks import is_concrete
-from ..diffusions import CongruenceDiffusion
 from ..drifts import ActivationDrift
 from ..limits import AbstractLimit
 from ..solvers import (
@@ -26,11 +25,11 @@ def default_solver(limit: AbstractLimit) -> AbstractFactorSolver:
 
     `GeodesicStrang` where the noise is `√Γ F dS Fᵀ`, `NinomiyaNinomiya` for any other.
     """
-    congruence = isinstance(limit.diffusion, CongruenceDiffusion)
+    congruence = limit.diffusion.is_congruence
     return GeodesicStrang() if congruence else NinomiyaNinomiya()
 
 
-def default_step(solver, limit: AbstractLimit, m: int) -> float:
+def default_step(solver, limit: AbstractLimit, m: int, t1: float = 1.0) -> float:
     """The step that `solve` takes if none is given, in units of depth/width.
 
     For a weak-order-2 solver the least of 1/16, `1/(2 m^{3/2} Γ)` and `1/(4r)`, where `r`
@@ -38,6 +37,7 @@ def default_step(solver, limit: AbstractLimit, m: int) -> float:
     correlations and of about 1e-3 per unit time in `log V^{aa}`, whose error grows like
     `m³h²`. Eight times shorter for order 1, and never beyond the solver's bound. Where one
     input is a geometric Brownian motion, of which any step is exact, half of that bound.
+    A Γ that changes with time is the largest before `t1`.
     """
     if not is_concrete(eqx.filter(limit, eqx.is_array)):
         raise ValueError(
@@ -45,12 +45,12 @@ def default_step(solver, limit: AbstractLimit, m: int) -> float:
             "`jit`); got None, and a step cannot be chosen from unknown numbers. Pass "
             "`dt0`, e.g. `covsde.default_step(solver, limit, m)` of a typical limit."
         )
-    longest = 0.5 * max_step(solver, limit, m)
+    longest = 0.5 * max_step(solver, limit, m, t1)
     exact = m == 1 and isinstance(solver, GeodesicStrang | PalindromicStrang)
     if exact and _is_geometric(limit):
         return longest
     with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
-        noise = max(float(_in_numpy(limit.diffusion).rate(m)), 1e-300)
+        noise = max(float(_in_numpy(limit.diffusion).rate(m, t1)), 1e-300)
         drift = max(float(_in_numpy(limit.drift).rate), 1e-300)
     step = min(1 / 16, 1 / (4 * noise), 1 / (4 * drift))
     if getattr(solver, "weak_order", 1) < 2:
@@ -60,19 +60,19 @@ def default_step(solver, limit: AbstractLimit, m: int) -> float:
 
 def _is_geometric(limit: AbstractLimit) -> bool:
     """Whether every `V^{aa}` is a geometric Brownian motion."""
-    drift = limit.drift
-    congruence = isinstance(limit.diffusion, CongruenceDiffusion)
+    drift, noise = limit.drift, limit.diffusion
+    congruence = noise.autonomous and noise.is_congruence
     if not congruence or not isinstance(drift, ActivationDrift):
         return False
     with jax.ensure_compile_time_eval():
         return float(drift.activation.stability_index) == 0
 
 
-def max_step(solver, limit, m: int) -> float:
-    """The longest step for which the scheme is proven to work."""
+def max_step(solver, limit, m: int, t1: float = 1.0) -> float:
+    """The longest step for which the scheme is proven to work, on the way to `t1`."""
     bound = getattr(solver, "max_step", None)
     with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
-        return math.inf if bound is None else float(bound(_in_numpy(limit), m))
+        return math.inf if bound is None else float(bound(_in_numpy(limit), m, t1))
 
 
 def _in_numpy(module: _Module) -> _Module:

@@ -93,9 +93,10 @@ def plan(
     m = problem.v0.shape[-1]
     check_drift(limit, problem.v0)
     regular = check_singular(problem.v0, limit, solver)
-    dt0 = default_step(solver, limit, m) if dt0 is None else check_time("dt0", dt0)
-    dt0 = min(dt0, problem.t1)
-    check_step(dt0, solver, limit, m)
+    t1 = problem.t1
+    dt0 = default_step(solver, limit, m, t1) if dt0 is None else check_time("dt0", dt0)
+    dt0 = min(dt0, t1)
+    check_step(dt0, solver, limit, m, t1)
 
     steps = step_times(problem.save_times, problem.t1, dt0)
     dtype = problem.v0.dtype

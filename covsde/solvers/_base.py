@@ -10,7 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Scalar
 
-from ..diffusions import AbstractNoise, CongruenceDiffusion, CongruenceNoise
+from ..diffusions import AbstractDiffusion
 from ..drifts import AbstractDrift
 from ..limits import AbstractLimit
 from ..matrices import (
@@ -18,10 +18,9 @@ from ..matrices import (
     Symmetric,
     factorise,
     gram,
-    multiply,
     semidefinite_cholesky,
 )
-from ..terms import DriftOnFactor, like
+from ..terms import BoundNoise, DriftOnFactor, like
 
 
 class AbstractFactorSolver(diffrax.AbstractItoSolver):
@@ -45,8 +44,8 @@ class AbstractFactorSolver(diffrax.AbstractItoSolver):
         """One step: the factor at `t1` from the factor at `t0`."""
 
     @abc.abstractmethod
-    def max_step(self, limit: AbstractLimit, m: int) -> float:
-        """Longest step for which the scheme is proven to work."""
+    def max_step(self, limit: AbstractLimit, m: int, t1: float = 1.0) -> float:
+        """Longest step for which the scheme is proven to work, on the way to `t1`."""
 
     def order(self, terms):
         return self.weak_order
@@ -102,7 +101,7 @@ class Pending(Lower):
 
 
 class AbstractStrangSolver(AbstractFactorSolver):
-    """Half a drift flow, `L ← L G` for the noise, and the other half (Strang splitting).
+    """Half a drift flow, the noise, and the other half (Strang splitting).
 
     `solve` runs it on `Pending` factors, with one drift flow a step.
     """
@@ -112,10 +111,8 @@ class AbstractStrangSolver(AbstractFactorSolver):
         """The Brownian increments of a step."""
 
     @abc.abstractmethod
-    def multiplier(
-        self, noise: AbstractNoise, factor: Lower, increment: Any, h: Array
-    ) -> Lower:
-        """`G` of the noise at `L` for a step `h`."""
+    def kick(self, noise: BoundNoise, factor: Lower, increment: Any, h: Array) -> Lower:
+        """The factor after a step `h` of the noise alone."""
 
     def of_order(self, drift: DriftOnFactor) -> DriftOnFactor:
         """The drift with the flow that this solver takes."""
@@ -125,7 +122,7 @@ class AbstractStrangSolver(AbstractFactorSolver):
         self,
         drift: DriftOnFactor,
         factor: Lower,
-        noise: AbstractNoise,
+        noise: BoundNoise,
         increment: Any,
         h: Array,
     ) -> tuple[Any, Array]:
@@ -133,7 +130,7 @@ class AbstractStrangSolver(AbstractFactorSolver):
         del drift, factor, noise
         return increment, h
 
-    def max_step(self, limit, m):
+    def max_step(self, limit, m, t1=1.0):
         """The longest drift flow."""
         return float(limit.drift.max_step)
 
@@ -172,7 +169,7 @@ class AbstractStrangSolver(AbstractFactorSolver):
         increment, acting = self.paced(drift, factor, noise, increment, h)
 
         def kicked(factor: Lower) -> Lower:
-            return multiply(factor, self.multiplier(noise, factor, increment, acting))
+            return self.kick(noise, factor, increment, acting)
 
         return self.of_order(drift), acting / 2, kicked
 
@@ -194,24 +191,28 @@ def halves(terms, t0: Scalar, t1: Scalar) -> tuple[Any, Any]:
     return terms.contr(t0, middle)[1], terms.contr(middle, t1)[1]
 
 
-def noise_gain(solver: diffrax.AbstractSolver, limit: AbstractLimit) -> float:
-    """The Γ of a limit whose noise is `√Γ F dS Fᵀ`; refuses any other limit."""
-    if not isinstance(limit.diffusion, CongruenceDiffusion):
+def noise_gain(solver: diffrax.AbstractSolver, limit: AbstractLimit, t1: float) -> float:
+    """The largest Γ before `t1` of a noise `√Γ F dS Fᵀ`; refuses any other limit."""
+    gain = limit.diffusion.largest_gain(t1)
+    if gain is None:
         _refuse_noise(solver, limit.diffusion)
-    return float(limit.diffusion.gain)
+    return gain
 
 
-def congruence_gain(solver: diffrax.AbstractSolver, noise: AbstractNoise) -> Scalar:
-    """The Γ of a noise `√Γ F dS Fᵀ`; refuses any other noise."""
-    if not isinstance(noise, CongruenceNoise):
-        _refuse_noise(solver, noise)
-    return noise.gain.astype(noise.factor.dtype)
+def congruence_gain(
+    solver: diffrax.AbstractSolver, noise: BoundNoise, factor: Lower
+) -> Array:
+    """The Γ of a noise `√Γ F dS Fᵀ`, to multiply a factor; refuses any other noise."""
+    gain = noise.gain
+    if gain is None:
+        _refuse_noise(solver, noise.diffusion)
+    return jnp.asarray(gain, factor.dtype)
 
 
-def _refuse_noise(solver, noise) -> NoReturn:
+def _refuse_noise(solver: diffrax.AbstractSolver, diffusion: AbstractDiffusion) -> NoReturn:
     raise TypeError(
-        f"`solver`: {type(solver).__name__} steps the noise √Γ F dS Fᵀ of "
-        f"`CongruenceDiffusion`; got {type(noise).__name__}. Use `NinomiyaNinomiya()`, or "
+        f"`solver`: {type(solver).__name__} steps the noise √Γ F dS Fᵀ, whose diffusion "
+        f"has a `gain`; got {type(diffusion).__name__}. Use `NinomiyaNinomiya()`, or "
         "`diffrax.Euler()` on V."
     )
 

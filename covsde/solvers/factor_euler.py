@@ -19,14 +19,14 @@ class FactorEuler(AbstractFactorSolver):
     weak_order: ClassVar[int] = 1
     accepts_singular: ClassVar[bool] = False
 
-    def max_step(self, limit, m):
-        noise_gain(self, limit)  # refuses another noise
+    def max_step(self, limit, m, t1=1.0):
+        noise_gain(self, limit, t1)  # refuses another noise
         return jnp.inf
 
     def advance(self, terms, t0, t1, factor, args):
         drift, noise = terms.vf(t0, factor, args)
         _, increment = terms.contr(t0, t1)
-        gain = congruence_gain(self, noise)
+        gain = congruence_gain(self, noise, factor)
         h = t1 - t0
         velocity = whiten(factor, drift.velocity(t0, gram(factor)))
         moved = ito_increment(increment * jnp.sqrt(gain), row_numbers(factor), gain * h)

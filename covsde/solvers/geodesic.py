@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from ..diffusions import symmetric_gaussian
-from ..matrices import Lower, apart, cholesky, expm
+from ..matrices import Lower, apart, cholesky, expm, multiply
 from ._base import (
     AbstractStrangSolver,
     congruence_gain,
@@ -29,15 +29,16 @@ class GeodesicStrang(AbstractStrangSolver):
 
     weak_order: ClassVar[int] = 2
 
-    def max_step(self, limit, m):
-        longest = 12 / (m * max(noise_gain(self, limit), 1e-300))
-        return min(longest, super().max_step(limit, m))
+    def max_step(self, limit, m, t1=1.0):
+        longest = 12 / (m * max(noise_gain(self, limit, t1), 1e-300))
+        return min(longest, super().max_step(limit, m, t1))
 
     def increment(self, terms, t0, t1):
         return terms.contr(t0, t1)[1]
 
-    def multiplier(self, noise, factor, increment, h):
-        return geodesic_increment(factor, increment, congruence_gain(self, noise), h)
+    def kick(self, noise, factor, increment, h):
+        gain = congruence_gain(self, noise, factor)
+        return multiply(factor, geodesic_increment(factor, increment, gain, h))
 
 
 @apart

@@ -6,7 +6,7 @@ import jax.numpy as jnp
 from jaxtyping import Array
 
 from ..brownian import LevyIncrement
-from ..matrices import Lower, apart, expm_lower
+from ..matrices import Lower, apart, expm_lower, multiply
 from ._base import (
     AbstractStrangSolver,
     congruence_gain,
@@ -33,9 +33,9 @@ class MagnusStrang(AbstractStrangSolver):
     weak_order: ClassVar[int] = 1
     cells_per_step: ClassVar[int] = 32
 
-    def max_step(self, limit, m):
-        noise_gain(self, limit)  # refuses another noise
-        return super().max_step(limit, m)
+    def max_step(self, limit, m, t1=1.0):
+        noise_gain(self, limit, t1)  # refuses another noise
+        return super().max_step(limit, m, t1)
 
     def strong_order(self, terms):
         return 1.0
@@ -43,8 +43,9 @@ class MagnusStrang(AbstractStrangSolver):
     def increment(self, terms, t0, t1):
         return terms.contr(t0, t1, use_levy=True)[1]
 
-    def multiplier(self, noise, factor, increment, h):
-        return magnus(factor, increment, congruence_gain(self, noise), h)
+    def kick(self, noise, factor, increment, h):
+        gain = congruence_gain(self, noise, factor)
+        return multiply(factor, magnus(factor, increment, gain, h))
 
 
 @apart

@@ -8,8 +8,18 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
-from ..diffusions import AbstractNoise
-from ..matrices import Lower, Square, apart, multiply_square, triangularise
+from ..diffusions import Tangent
+from ..matrices import (
+    Lower,
+    Square,
+    apart,
+    gram_square,
+    multiply,
+    multiply_square,
+    semidefinite_cholesky,
+    triangularise,
+)
+from ..terms import BoundNoise
 from ._base import AbstractStrangSolver, halves, rank, within_span
 
 # Growth of V within one step that counts as an explosion
@@ -22,8 +32,9 @@ class NinomiyaNinomiya(AbstractStrangSolver):
     Without drift, `dF = F (∘dA + c dt)`. A step follows the vector fields along two
     Gaussian directions, one after the other: `Z₁ = g₁/√2`, then `Z₂ = g₂ − g₁/√2` with
     the whole of `c`. Each is a flow on matrices `M` with `F = L M`, and the factor moves by
-    `L ← L chol(M Mᵀ)`. Half a drift flow stands before and after. Needs two Brownian
-    increments a step, whose length only the drift's flow bounds.
+    `L ← L chol(M Mᵀ)`. Noise that multiplies from the left, too, moves `F = N L M`. Half a
+    drift flow stands before and after. Needs two Brownian increments a step, whose length
+    only the drift's flow bounds.
 
     Where `V` is about to explode no step is short enough. A path there takes less than a
     step, so that `V` moves by at most `most` of itself: 1/8 for laws at a given time, less
@@ -45,15 +56,17 @@ class NinomiyaNinomiya(AbstractStrangSolver):
         return halves(terms, t0, t1)
 
     def paced(self, drift, factor, noise, increment, h):
-        share = slowed(h * (drift.speed(factor) + noise.speed()), self.most)
+        share = slowed(h * (drift.speed(factor) + noise.speed(factor)), self.most)
         return scaled(increment, jnp.sqrt(share)), h * share
 
-    def multiplier(self, noise, factor, increment, h):
+    def kick(self, noise, factor, increment, h):
         # halves of the increment g₂ √h, and g₁ √h their difference
         first, second = increment
         z1 = jax.tree.map(lambda a, b: 0.5**0.5 * (a - b), first, second)
         z2 = jax.tree.map(lambda a, b, z: a + b - z, first, second, z1)
-        return two_flows(noise, factor, z1, z2, h)
+        left, right = two_flows(noise, factor, z1, z2, h)
+        moved = multiply(factor, right)
+        return moved if left is None else multiplied_left(left, moved)
 
 
 def slowed(speed: Array, most: float) -> Array:
@@ -74,35 +87,81 @@ def scaled(increment, number: Array):
     return increment * number
 
 
+class Frame(eqx.Module):
+    """`F = N L M`, which set out from `L`; no `N` if nothing multiplies from the left.
+
+    Kept apart from `L`, they leave its rank and its small pivots alone.
+    """
+
+    left: Square | None
+    right: Square
+
+    def of(self, start: Square) -> Square:
+        """`F`."""
+        frame = multiply_square(start, self.right)
+        return frame if self.left is None else multiply_square(self.left, frame)
+
+    def along(self, tangent: Tangent) -> "Frame":
+        """`N' = Y N` and `M' = M A`, so that `F' = Y F + F A`."""
+        nothing = self.right * 0.0
+
+        def product(a: Square | None, b: Square | None) -> Square:
+            if a is None or b is None:
+                return nothing
+            return multiply_square(a, b).kept()
+
+        left = None if self.left is None else product(tangent.left, self.left)
+        return Frame(left, product(self.right, tangent.right))
+
+
 @apart
-def two_flows(noise: AbstractNoise, factor: Lower, z1, z2, h) -> Lower:
-    """`chol(M Mᵀ)` for the flows along `z1`, then along `z2` and the correction."""
+def two_flows(noise: BoundNoise, factor: Lower, z1, z2, h) -> tuple[Square | None, Lower]:
+    """`N` and `chol(M Mᵀ)` of the flows along `z1`, then along `z2` and the correction."""
     z1, z2 = within_span(factor, z1), within_span(factor, z2)
     dimension = rank(factor)
     start = Square.from_triangle(factor)
 
-    def along(m: Square) -> Square:
-        return noise.field(multiply_square(start, m), z1)
+    def along(frame: Square) -> Tangent:
+        return noise.tangent(frame, z1)
 
-    def along_with_correction(m: Square) -> Square:
-        frame = multiply_square(start, m)
-        return noise.field(frame, z2) + noise.correction(frame, dimension) * h
+    def along_with_correction(frame: Square) -> Tangent:
+        return noise.tangent(frame, z2) + noise.correction(frame, dimension) * h
 
-    m = Square.identity(factor.m, factor.batch, factor.dtype)
-    m = runge_kutta(along_with_correction, runge_kutta(along, m))
-    # a flow that leaves the scale of all that is known is an explosion
+    one = Square.identity(factor.m, factor.batch, factor.dtype)
+    from_left = jax.eval_shape(along_with_correction, start).left is not None
+    frame = Frame(one if from_left else None, one)
+    for tangent in (along, along_with_correction):
+        frame = runge_kutta(lambda f, at=tangent: f.along(at(f.of(start))), frame)
+    left = None if frame.left is None else unexploded(frame.left)
+    return left, triangularise(unexploded(frame.right))
+
+
+def unexploded(m: Square) -> Square:
+    """NaN for a flow that leaves the scale of all that is known."""
     bounded = m.squared_norm() / m.m < EXPLOSION
-    return triangularise(m * jnp.where(bounded, 1.0, jnp.nan))
+    return m * jnp.where(bounded, 1.0, jnp.nan)
 
 
-def runge_kutta(field: Callable[[Square], Square], m: Square) -> Square:
-    """`M' = M a(M)` over a unit of time, by the classical step of order 4."""
+@apart
+def multiplied_left(n: Square, factor: Lower) -> Lower:
+    """The factor of `N V Nᵀ`; of a singular `V` to absolute accuracy, and of its rank."""
+    moved = multiply_square(n, Square.from_triangle(factor))
+    if factor.invertible:
+        return triangularise(moved)
+    singular = semidefinite_cholesky(gram_square(moved))
+    return singular.where(factor.is_singular(), triangularise(moved))
 
-    def velocity(m: Square) -> Square:
-        return multiply_square(m, field(m)).kept()
 
-    k1 = velocity(m)
-    k2 = velocity(m + k1 * 0.5)
-    k3 = velocity(m + k2 * 0.5)
-    k4 = velocity(m + k3)
-    return (m + (k1 + k2 * 2.0 + k3 * 2.0 + k4) * (1 / 6)).kept()
+def runge_kutta(velocity: Callable[[Frame], Frame], y: Frame) -> Frame:
+    """`y' = f(y)` over a unit of time, by the classical step of order 4."""
+
+    def moved(k: Frame, time: float) -> Frame:
+        return jax.tree.map(lambda y, k: y + k * time, y, k)
+
+    k1 = velocity(y)
+    k2 = velocity(moved(k1, 0.5))
+    k3 = velocity(moved(k2, 0.5))
+    k4 = velocity(moved(k3, 1.0))
+    mean = jax.tree.map(lambda a, b, c, d: a + b * 2.0 + c * 2.0 + d, k1, k2, k3, k4)
+    end = moved(mean, 1 / 6)
+    return Frame(None if end.left is None else end.left.kept(), end.right.kept())

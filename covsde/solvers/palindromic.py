@@ -6,7 +6,7 @@ import equinox as eqx
 import jax.numpy as jnp
 
 from .._checks import found
-from ..matrices import Lower, apart, divide_right
+from ..matrices import Lower, apart, divide_right, multiply
 from ._base import (
     AbstractStrangSolver,
     congruence_gain,
@@ -51,9 +51,9 @@ class PalindromicStrang(AbstractStrangSolver):
     def accepts_singular(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
         return self.drift_order == 2
 
-    def max_step(self, limit, m):
-        noise_gain(self, limit)  # refuses another noise
-        return super().max_step(limit, m)
+    def max_step(self, limit, m, t1=1.0):
+        noise_gain(self, limit, t1)  # refuses another noise
+        return super().max_step(limit, m, t1)
 
     def of_order(self, drift):
         return drift.of_order(self.drift_order)
@@ -61,10 +61,10 @@ class PalindromicStrang(AbstractStrangSolver):
     def increment(self, terms, t0, t1):
         return halves(terms, t0, t1)
 
-    def multiplier(self, noise, factor, increment, h):
-        gain = congruence_gain(self, noise)
+    def kick(self, noise, factor, increment, h):
+        gain = congruence_gain(self, noise, factor)
         first, second = (half * jnp.sqrt(gain) for half in increment)
-        return palindrome(factor, first, second, gain * h)
+        return multiply(factor, palindrome(factor, first, second, gain * h))
 
 
 @apart

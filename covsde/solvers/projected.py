@@ -25,7 +25,7 @@ class ProjectedEuler(diffrax.AbstractItoSolver):
     cells_per_step: ClassVar[int] = 1
     accepts_singular: ClassVar[bool] = True
 
-    def max_step(self, limit, m):
+    def max_step(self, limit, m, t1=1.0):
         return jnp.inf
 
     def order(self, terms):
@@ -40,9 +40,10 @@ class ProjectedEuler(diffrax.AbstractItoSolver):
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         del made_jump
         v = as_symmetric(y0)
-        drift, noise = terms.vf(t0, semidefinite_cholesky(v), args)
+        factor = semidefinite_cholesky(v)
+        drift, noise = terms.vf(t0, factor, args)
         _, increment = terms.contr(t0, t1)
-        euler = v + drift.velocity(t0, v) * (t1 - t0) + noise.apply(increment)
+        euler = v + drift.velocity(t0, v) * (t1 - t0) + noise.apply(factor, increment)
         left = ~jnp.all(cholesky(euler).diagonal() > 0, axis=euler.row_axis())
         projected = lax.cond(
             jnp.any(left),

@@ -26,14 +26,14 @@ class WishartEuler(AbstractFactorSolver):
 
     weak_order: ClassVar[int] = 1
 
-    def max_step(self, limit, m):
-        bartlett = 1 / max(noise_gain(self, limit) * (m - 1), 1e-300)
+    def max_step(self, limit, m, t1=1.0):
+        bartlett = 1 / max(noise_gain(self, limit, t1) * (m - 1), 1e-300)
         return min(bartlett, float(limit.drift.max_step))
 
     def advance(self, terms, t0, t1, factor, args):
         drift, noise = terms.vf(t0, factor, args)
         _, increment = terms.contr(t0, t1)
-        gain = congruence_gain(self, noise)
+        gain = congruence_gain(self, noise, factor)
         h = t1 - t0
         factor = drift.flow(t0, h, factor)
         normals = within_span(factor, increment) * (1 / jnp.sqrt(h))
