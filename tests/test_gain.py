@@ -1,6 +1,6 @@
-"""A noise `√Γ F dS Fᵀ` whose Γ changes with time: what solvers, steps and laws make of it."""
+"""A noise `√Γ F dS Fᵀ` whose Γ changes with time: what solvers and laws make of it."""
 
-import equinox as eqx
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -74,10 +74,9 @@ def test_every_solver_takes_it(solver):
 
 def test_the_defaults():
     assert isinstance(covsde.default_solver(RISING), GeodesicStrang)
-    (solution,) = covsde.convergence.nested(
-        RISING, V0, 0.25, key=KEY, num_paths=2, steps=[2]
-    )
-    assert isinstance(solution.solver, MagnusStrang)
+    call = dict(key=KEY, num_paths=2, steps=(1, 2))
+    for solution in covsde.convergence.nested(RISING, V0, 0.25, **call):
+        assert isinstance(solution.solver, MagnusStrang)
 
 
 def test_bounds_and_steps_are_those_of_the_largest_gain():
@@ -99,10 +98,12 @@ def test_a_step_beyond_the_bound_is_refused():
         covsde.solve(steep, V0, 2.0, **call)
     assert covsde.solve(steep, V0, 0.2, **call).dt0 == 0.2  # Γ = 5
     with pytest.raises(ValueError, match=r"`dt0` must be at most 0\.146341"):
-        covsde.convergence.nested(steep, V0, 2.0, key=KEY, num_paths=2, steps=[10])
+        covsde.convergence.nested(
+            steep, V0, 2.0, key=KEY, num_paths=2, steps=(10, 20), solver=GeodesicStrang()
+        )
 
 
-@pytest.mark.parametrize(("slope", "found"), [(-1.0, r"-0\.0078125"), (np.nan, "nan")])
+@pytest.mark.parametrize(("slope", "found"), [(-1.0, r"-0\.015625"), (np.nan, "nan")])
 def test_a_gain_that_is_no_variance_is_refused(slope, found):
     limit = Noise(Scheduled(0.5, slope))
     with pytest.raises(ValueError, match=rf"Γ of Scheduled .* not negative; got {found}"):
@@ -142,7 +143,9 @@ def test_a_sum_of_two_kinds_has_no_gain():
     noise = RISING.diffusion + covsde.SoftmaxDiffusion(0.5)
     assert not noise.is_congruence and noise.largest_gain(1.0) is None
     assert noise.noise_shape == ("triangle", "square")
-    with pytest.raises(TypeError, match="`GeodesicStrang|GeodesicStrang steps the noise"):
+    with pytest.raises(
+        TypeError, match=r"GeodesicStrang steps the noise .* got SumDiffusion"
+    ):
         GeodesicStrang().max_step(Noise(noise), 2)
 
 
@@ -159,24 +162,16 @@ def test_constants_stay_so():
 
 
 def test_the_schedule_can_be_learnt():
-    """`∂/∂slope E log V^{aa} = −t²/2`, exactly in each step of Γ at its middle."""
+    """The slope in a slope of Γ, against differences."""
 
-    @jax.jit
-    @jax.grad
-    def slope(rise):
-        limit = Noise(Scheduled(0.25, rise))
-        vs = covsde.solve(limit, V0, 0.5, key=KEY, num_paths=1_000, dt0=1 / 8).vs
+    def mean(slope):
+        limit = Noise(Scheduled(0.25, slope))
+        vs = covsde.solve(limit, V0, 0.5, key=KEY, num_paths=100, dt0=1 / 8).vs
         return jnp.mean(jnp.log(vs[:, -1, 0, 0]))
 
-    rise, h = 1.5, 1e-5
-    numeric = (slope_of(rise + h) - slope_of(rise - h)) / (2 * h)
-    np.testing.assert_allclose(slope(jnp.asarray(rise)), numeric, rtol=1e-6)
-
-
-def slope_of(rise):
-    limit = Noise(Scheduled(0.25, rise))
-    vs = covsde.solve(limit, V0, 0.5, key=KEY, num_paths=1_000, dt0=1 / 8).vs
-    return np.mean(np.log(vs[:, -1, 0, 0]))
+    slope, h = jnp.asarray(1.5), 1e-5
+    numeric = (mean(slope + h) - mean(slope - h)) / (2 * h)
+    np.testing.assert_allclose(jax.jit(jax.grad(mean))(slope), numeric, rtol=1e-6)
 
 
 class Nothing(covsde.AbstractDiffusion):
@@ -192,14 +187,12 @@ class Operator(covsde.AbstractDiffusion):
 
 def test_a_noise_that_says_too_little_is_refused():
     for diffusion in (Nothing(), Operator()):
-        with pytest.raises(TypeError, match="has no `tangent`.*Write `gain` if"):
+        with pytest.raises(TypeError, match=r"has no `tangent`.*Write `gain` if"):
             covsde.solve(Noise(diffusion), V0, 0.25, key=KEY, num_paths=2)
-    import diffrax
 
     call = dict(key=KEY, num_paths=5, dt0=1 / 16, solver=diffrax.Euler())
     ours = covsde.solve(Noise(Operator()), V0, 0.25, **call).vs
     theirs = covsde.solve(Noise(CongruenceDiffusion(1.0)), V0, 0.25, **call).vs
     np.testing.assert_array_equal(ours, theirs)
-    assert eqx.tree_equal(
-        Operator().covariance(V0), CongruenceDiffusion(1.0).covariance(V0), rtol=1e-14
-    )
+    expected = CongruenceDiffusion(1.0).covariance(V0)
+    np.testing.assert_allclose(Operator().covariance(V0), expected, rtol=1e-14)
