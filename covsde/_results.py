@@ -9,6 +9,8 @@ import jax
 import numpy as np
 from jaxtyping import Array, Bool, Float, PRNGKeyArray
 
+from ._files import replacing
+
 if TYPE_CHECKING:
     import xarray
 
@@ -22,6 +24,23 @@ def load_xarray(wanted_by: str = "to_xarray"):
             f"`{wanted_by}` needs xarray. Install it with `pip install 'covsde[io]'`."
         ) from error
     return xarray
+
+
+def write_netcdf(path: Path, dataset: "xarray.Dataset", **groups: "xarray.Dataset") -> Path:
+    """Writes a dataset, and more of them as groups, to a whole new file at `path`."""
+    load_xarray("save")
+    try:
+        import h5netcdf
+        from xarray.backends import H5NetCDFStore
+    except ImportError as error:
+        raise ImportError(
+            "`save` needs h5netcdf. Install it with `pip install 'covsde[io]'`."
+        ) from error
+    with replacing(path) as file, h5netcdf.File(file, "w") as root:
+        dataset.dump_to_store(H5NetCDFStore(root))
+        for name, part in groups.items():
+            part.dump_to_store(H5NetCDFStore(root.create_group(name)))
+    return path
 
 
 class AbstractSolution(eqx.Module):
@@ -61,11 +80,13 @@ class AbstractSolution(eqx.Module):
         """
 
     def save(self, path: str | Path) -> Path:
-        """Writes `to_xarray()` to a netCDF file, making its folder; returns the path."""
-        path = Path(path)
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.to_xarray().to_netcdf(path, engine="h5netcdf")
-        return path
+        """Writes `to_xarray()` to a netCDF file, making its folder; returns the path.
+
+        The file is put in place whole: a `save` that fails leaves the old one as it was.
+
+        **Raises:** `OSError`, which names the path and the reason, e.g. a full disk.
+        """
+        return write_netcdf(Path(path), self.to_xarray())
 
     def _dataset(self, variables, coordinates, **run) -> "xarray.Dataset":
         """Variables over time, with what was run; `run` is more of that, or None."""

@@ -255,6 +255,9 @@ def test_a_file_that_does_not_go_with_the_checkpoint_is_refused(tmp_path):
     run(checkpoint=tmp_path)
     with pytest.raises(ValueError, match=r"`save` must be the file .* not exist"):
         run(save=tmp_path / "a.nc", checkpoint=tmp_path)
+    (tmp_path / "a.nc").write_bytes(b"torn")
+    with pytest.raises(ValueError, match=r"`save` must be the file .* cannot be read"):
+        run(save=tmp_path / "a.nc", checkpoint=tmp_path)
     other = NetCDF(tmp_path / "a.nc", Range(0, 5))
     other.begin({"num_paths": "5"}, ["rho"], np.array([1.0]), np.float64, resumed=False)
     other.close()
@@ -384,6 +387,43 @@ def test_a_killed_process_is_taken_up_again(reference, tmp_path):
     resumed = run(checkpoint=tmp_path, progress=lambda done, total: seen.append(done))
     assert seen == [PATHS]
     assert_same(reference, resumed, bits=True)
+
+
+@pytest.mark.parametrize("ending", ["nc", "zarr"])
+def test_a_killed_process_leaves_a_file_of_every_path(reference, tmp_path, ending):
+    """Killed twice at a random moment, in the midst of a chunk or of a write."""
+    xarray = pytest.importorskip("xarray")
+    pytest.importorskip({"nc": "h5netcdf", "zarr": "zarr"}[ending])
+    small = dict(chunk_size=100, stop_above=1.5)
+    options = dict(engine="zarr", consolidated=False) if ending == "zarr" else {}
+    run(save=tmp_path / f"whole.{ending}", checkpoint=tmp_path / "other", **small)
+    whole = xarray.load_dataset(tmp_path / f"whole.{ending}", **options)
+    where = dict(save=tmp_path / f"paths.{ending}", checkpoint=tmp_path / "state")
+    done = 0
+    for delay in np.random.default_rng(5).uniform(0.05, 0.3, 2):
+        program = f"""
+            import os, signal, threading
+            kill = threading.Timer({delay}, os.kill, (os.getpid(), signal.SIGKILL))
+            seen = lambda done, total: kill.is_alive() or kill.start()
+            result(chunk_size=100, stop_above=1.5, save={str(where["save"])!r},
+                   checkpoint={str(where["checkpoint"])!r}, checkpoint_every=0,
+                   progress=seen)
+        """
+        process = in_a_process(program)
+        output, _ = process.communicate(timeout=300)
+        assert process.returncode == -9, output
+        with xarray.open_dataset(where["save"], **options) as data:
+            values, stopped_at = data["values"].values, data["stopped_at"].values
+        written = ~np.isnan(stopped_at)
+        np.testing.assert_array_equal(values[written], whole["values"].values[written])
+        np.testing.assert_array_equal(stopped_at[written], whole["stopped_at"][written])
+        assert done < written.sum() < PATHS and np.isnan(values[-1]).all()
+        done = written.sum()
+    run(**where, **small)
+    resumed = xarray.load_dataset(where["save"], **options)
+    for name in ("values", "stopped_at"):
+        np.testing.assert_array_equal(resumed[name].values, whole[name].values)
+    assert resumed.attrs == whole.attrs
 
 
 # bad input

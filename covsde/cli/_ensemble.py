@@ -146,21 +146,22 @@ def ensemble(
         )
         limit = network.limit(name)
         scheme = opt.make_scheme(limit, solver, v0, t1, dt0, stop_above)
-        result = _library_ensemble(
-            limit,  # pyright: ignore[reportArgumentType]  # the unshaped one is refused
-            v0,
-            t1,
-            **scheme._asdict(),
-            key=jax.random.key(seed),
-            num_paths=paths,
-            observables=limit.observables(len(v0)),
-            dt0=dt0,
-            saveat=jnp.linspace(0, t1, save_times) if save_times > 1 else None,
-            checkpoint=checkpoint,
-            shard=share,
-            chunk_size=chunk_size,
-            progress=True,
-        )
+        with writing(checkpoint or out, "--checkpoint"):
+            result = _library_ensemble(
+                limit,  # pyright: ignore[reportArgumentType]  # the unshaped one is refused
+                v0,
+                t1,
+                **scheme._asdict(),
+                key=jax.random.key(seed),
+                num_paths=paths,
+                observables=limit.observables(len(v0)),
+                dt0=dt0,
+                saveat=jnp.linspace(0, t1, save_times) if save_times > 1 else None,
+                checkpoint=checkpoint,
+                shard=share,
+                chunk_size=chunk_size,
+                progress=True,
+            )
     if scheme.stop_above is not None and stop_above is None:
         typer.echo(
             f"Note: {network.label(name)} may explode; paths stop at tr V/m > "

@@ -79,14 +79,15 @@ def _out_of_memory(error: Exception) -> bool:
 
 
 @contextmanager
-def writing(path: Path) -> Iterator[None]:
+def writing(path: Path, option: str = "--out") -> Iterator[None]:
     """Turns a failure to write into an error about `--out`."""
     try:
         yield
     except OSError as error:
         reason = error.strerror or str(error)
+        where = error.filename or str(path)
         raise refuse(
-            "--out", f"cannot write {str(path)!r}: {reason}. Name a place you may write to."
+            option, f"cannot write {where!r}: {reason}. Name a place you may write to."
         ) from error
 
 

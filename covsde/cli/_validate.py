@@ -163,6 +163,7 @@ def validate(
     opt.check_memory("--paths", paths, times.size, v0)
     opt.check_memory("--networks", networks * len(several), times.size, v0)
     typer.echo(data.words)
+    undrawn = {}
     for label, limit in limits.items():
         scheme = schemes[label]
         with in_words_of_the_command_line(), _bars(label) as progress:
@@ -186,7 +187,15 @@ def validate(
             typer.echo(
                 f"Note: {label} may explode; paths stop at tr V/m > {scheme.stop_above:g}."
             )
-        typer.echo(f"Figures and data: {_write(report, out / label)}")
+        typer.echo(f"Data: {_save(report, out / label)}")
+        reason = _draw(report, out / label)
+        if reason is not None:
+            undrawn[label] = reason
+    if undrawn:
+        raise typer.BadParameter(
+            f"No figures of {', '.join(undrawn)}: {next(iter(undrawn.values()))}. All data "
+            f"are in {str(out)!r}."
+        )
     typer.echo(f"\nDone in {time.perf_counter() - began:.0f} s.")
 
 
@@ -198,11 +207,26 @@ def figure_times(t1: float, width: int) -> np.ndarray:
     return np.append(times[times < t1 - 0.5 / width], t1)
 
 
-def _write(report: Report, folder: Path) -> str:
+def _save(report: Report, folder: Path) -> str:
+    """Before anything is drawn, so that a figure that fails loses nothing."""
     with in_words_of_the_command_line(), writing(folder):
-        files = [*report.figures(folder), *report.save(folder)]
+        files = report.save(folder)
+    return _told(files, folder)
+
+
+def _draw(report: Report, folder: Path) -> str | None:
+    """Why its figures could not be drawn, if they could not; for others may be."""
+    try:
+        files = report.figures(folder)
+    except Exception as error:  # whatever a drawing library raises
+        return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+    typer.echo(f"Figures: {_told(files, folder)}")
+    return None
+
+
+def _told(files: list[Path], folder: Path) -> str:
     megabytes = sum(file.stat().st_size for file in files) / 1e6
-    return f"{folder}/ ({len(files)} files, {megabytes:.0f} MB)"
+    return f"{folder}/ ({len(files)} files, {megabytes:.1f} MB)"
 
 
 @contextmanager

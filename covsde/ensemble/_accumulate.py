@@ -50,6 +50,15 @@ def accumulate(
     room = 0 if writer is None else -(-chunk_size // block) * block
     written, last_written = state[0], time.perf_counter()
 
+    def keep() -> None:
+        """The values first, for the checkpoint says that they are on the disk."""
+        nonlocal written, last_written
+        if writer is not None:
+            writer.flush()
+        if checkpoint is not None and state[1] is not None:
+            checkpoint.write(state[0], state[1])
+        written, last_written = state[0], time.perf_counter()
+
     with ExitStack() as stack:
         if writer is not None:
             stack.callback(writer.close)
@@ -64,14 +73,13 @@ def accumulate(
                     merged = part if state[1] is None else survey.merge(state[1], part)
                     state = chunk.last, merged
                 due = time.perf_counter() - last_written >= checkpoint_every
-                if checkpoint is not None and state[1] is not None and due:
-                    checkpoint.write(state[0], state[1])
-                    written, last_written = state[0], time.perf_counter()
+                if checkpoint is not None and due:
+                    keep()
                 report(state[0] - paths.first)
         finally:
             # an error or Ctrl-C loses nothing that was merged
-            if checkpoint is not None and state[1] is not None and state[0] > written:
-                checkpoint.write(state[0], state[1])
+            if state[0] > written:
+                keep()
     assert state[1] is not None  # there is a path at least
     return state[1]
 

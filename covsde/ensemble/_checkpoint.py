@@ -1,12 +1,12 @@
-"""A run that goes on where it was interrupted: its tally in a file, replaced atomically."""
+"""A run that goes on where it was interrupted: its tally in a file, replaced whole."""
 
 import json
-import os
 import zipfile
 from pathlib import Path
 
 import numpy as np
 
+from .._files import replacing
 from ._fingerprint import Recipe, differences
 from ._survey import Tally, pack, unpack
 
@@ -45,16 +45,11 @@ class Checkpoint:
 
     def write(self, next_path: int, tally: Tally) -> None:
         """Replaces the file by a whole new one, so that there is always one to read."""
-        self.path.parent.mkdir(parents=True, exist_ok=True)
         about = json.dumps({"recipe": self.recipe, "next": next_path}).encode()
-        fresh = self.path.with_name(f"{self.path.stem}.{os.getpid()}.tmp")
-        with fresh.open("wb") as file:
+        with replacing(self.path) as file:
             np.savez(
                 file,
                 allow_pickle=False,
                 about=np.frombuffer(about, np.uint8),
                 **pack(tally),
             )
-            file.flush()
-            os.fsync(file.fileno())
-        fresh.replace(self.path)

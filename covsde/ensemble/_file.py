@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from .. import statistics
-from .._results import load_xarray
+from .._results import load_xarray, write_netcdf
 from ..statistics import AbstractStatistic
 from ._samples import Samples
 from ._survey import Tally, pack, unpack
@@ -26,17 +26,13 @@ def write(
 ) -> Path:
     """Results in the file's root; states, and what they are of, in a group."""
     about = about | {"statistics": [_told(one) for one in kept]}
+    small = {"zlib": True, "complevel": 1}  # most counts are 0
     states = {
-        name: (tuple(f"{name}.{i}" for i in range(x.ndim)), x)
+        name: (tuple(f"{name}.{i}" for i in range(x.ndim)), x, {}, small if x.ndim else {})
         for name, x in pack(tally).items()
     }
-    path.parent.mkdir(parents=True, exist_ok=True)
-    small = {name: {"zlib": True, "complevel": 1} for name in states}  # most counts are 0
-    results.to_netcdf(path, engine="h5netcdf")
-    load_xarray().Dataset(states, attrs={"about": json.dumps(about)}).to_netcdf(
-        path, mode="a", group=_GROUP, engine="h5netcdf", encoding=small
-    )
-    return path
+    states = load_xarray().Dataset(states, attrs={"about": json.dumps(about)})
+    return write_netcdf(path, results, **{_GROUP: states})
 
 
 def read(path: Path) -> dict[str, Any]:

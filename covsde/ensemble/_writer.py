@@ -2,11 +2,14 @@
 
 import abc
 import json
+import os
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 from jaxtyping import Float
 
+from .._files import naming, replacing, sync, sync_folder
 from ._chunks import Range
 from ._fingerprint import Recipe, differences
 
@@ -14,10 +17,20 @@ ENDINGS = (".nc", ".zarr")
 _VALUES, _STOPPED = "values", "stopped_at"
 
 
+class _Array(NamedTuple):
+    """An array of a file; its values, or None where they are written later."""
+
+    axes: tuple[str, ...]
+    dtype: np.dtype
+    shape: tuple[int, ...]
+    values: np.ndarray | None = None
+
+
 class AbstractWriter(abc.ABC):
     """`values` (path, time, observable) and `stopped_at` (path), of a range of paths.
 
-    The file opens with xarray. `paths` are global indices; what is written twice, after an
+    The file opens with xarray, whenever it is interrupted: `stopped_at` is NaN of a path
+    that is not written yet. `paths` are global indices; what is written twice, after an
     interruption, is the same.
     """
 
@@ -25,12 +38,12 @@ class AbstractWriter(abc.ABC):
         self.path, self.paths = path, paths
 
     @abc.abstractmethod
-    def create(self, arrays: dict[str, tuple], attributes: dict) -> None:
-        """A new file, in place of one that there is: name → (dimensions, dtype, values)."""
+    def create(self, arrays: dict[str, _Array], attributes: dict) -> None:
+        """A new file, in place of one that there is."""
 
     @abc.abstractmethod
-    def open(self) -> Recipe:
-        """Opens the file of an interrupted run, and says of which."""
+    def open(self) -> tuple[Recipe, Range]:
+        """Opens the file to write to, and says of which run it is and of which paths."""
 
     @abc.abstractmethod
     def put(self, name: str, rows: slice, values: np.ndarray) -> None:
@@ -38,7 +51,7 @@ class AbstractWriter(abc.ABC):
 
     @abc.abstractmethod
     def flush(self) -> None:
-        """What was written survives the process."""
+        """What was written is on the disk."""
 
     @abc.abstractmethod
     def close(self) -> None:
@@ -50,121 +63,182 @@ class AbstractWriter(abc.ABC):
             self._resume(recipe)
             return
         n, k, p = self.paths.size, len(ts), len(names)
+        index, dtype = np.arange(*self.paths), np.dtype(dtype)
         arrays = {
-            _VALUES: (("path", "time", "observable"), np.dtype(dtype), (n, k, p)),
-            _STOPPED: (("path",), np.dtype(dtype), (n,)),
-            "time": (("time",), ts.dtype, ts),
-            "path": (("path",), np.dtype(np.int64), np.arange(*self.paths)),
+            _VALUES: _Array(("path", "time", "observable"), dtype, (n, k, p)),
+            _STOPPED: _Array(("path",), dtype, (n,)),
+            "time": _Array(("time",), ts.dtype, ts.shape, ts),
+            "path": _Array(("path",), index.dtype, index.shape, index),
         }
         attributes = {
             "time_unit": "depth/width",
             "observables": json.dumps(list(names)),
             "recipe": json.dumps(recipe),
+            "comment": f"{_STOPPED} is NaN of paths that are not written yet",
         }
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.create(arrays, attributes)
+        with naming(self.path):
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.create(arrays, attributes)
+            self.open()
 
     def _resume(self, recipe: Recipe) -> None:
-        way_out = "Give back that file, or remove the checkpoint to begin anew."
         accepted = "the file that the run of `checkpoint` was writing"
+        message = (
+            f"`save` must be {accepted}; got {str(self.path)!r}{{}}. Give back that file, "
+            "or remove the checkpoint to begin anew."
+        )
         if not self.path.exists():
-            raise ValueError(
-                f"`save` must be {accepted}; got {str(self.path)!r}, which does not exist. "
-                f"{way_out}"
-            )
-        other = self.open()
-        if other != recipe:
+            raise ValueError(message.format(", which does not exist"))
+        try:
+            other, paths = self.open()
+        except (OSError, KeyError, ValueError) as error:
+            raise ValueError(message.format(", which cannot be read")) from error
+        if (other, paths) != (recipe, self.paths):
             self.close()
-            raise ValueError(
-                f"`save` must be {accepted}; got {str(self.path)!r} of another run: "
-                f"{differences(recipe, other)}. {way_out}"
+            here, there = (
+                told | {"paths": f"{some.first} to {some.last - 1}"}
+                for told, some in ((recipe, self.paths), (other, paths))
             )
+            raise ValueError(message.format(f" of another run: {differences(here, there)}"))
 
     def write(
         self, chunk: Range, values: Float[np.ndarray, "p k n"], stopped_at: np.ndarray
     ) -> None:
-        """The observables of a chunk of paths."""
+        """The observables of a chunk of paths, and last what says that they are there."""
         rows = slice(chunk.first - self.paths.first, chunk.last - self.paths.first)
-        self.put(_VALUES, rows, np.moveaxis(values, -1, 0).swapaxes(1, 2))
-        self.put(_STOPPED, rows, stopped_at)
-        self.flush()
+        with naming(self.path):
+            self.put(_VALUES, rows, np.moveaxis(values, -1, 0).swapaxes(1, 2))
+            self.put(_STOPPED, rows, stopped_at)
 
 
 class NetCDF(AbstractWriter):
-    """netCDF-4, by h5netcdf; contiguous, so that nothing but numbers is written later."""
+    """netCDF-4: put in place whole, with room for all rows; then numbers alone are written.
+
+    HDF5 makes the file and is not asked again, so that at no moment, of a kill or of a full
+    disk, it is a file that cannot be read.
+    """
 
     def create(self, arrays, attributes):
         import h5netcdf
+        import h5py
 
-        self._file = h5netcdf.File(self.path, "w")
-        for name, (axes, dtype, x) in arrays.items():
-            shape = x if isinstance(x, tuple) else x.shape
-            for axis, size in zip(axes, shape, strict=True):
-                if axis not in self._file.dimensions:
-                    self._file.dimensions[axis] = size
-            variable = self._file.create_variable(name, axes, dtype)
-            if not isinstance(x, tuple):
-                variable[...] = x
-        self._file.attrs.update(attributes)
+        with replacing(self.path) as file, h5netcdf.File(file, "w") as made:
+            for name, (axes, dtype, shape, values) in arrays.items():
+                for axis, size in zip(axes, shape, strict=True):
+                    if axis not in made.dimensions:
+                        made.dimensions[axis] = size
+                at_once = h5py.h5p.create(h5py.h5p.DATASET_CREATE)
+                at_once.set_alloc_time(h5py.h5d.ALLOC_TIME_EARLY)
+                unwritten = np.nan if values is None else None
+                variable = made.create_variable(
+                    name, axes, dtype, fillvalue=unwritten, dcpl=at_once
+                )
+                if values is not None:
+                    variable[...] = values
+            made.attrs.update(attributes)
 
     def open(self):
         import h5netcdf
+        import h5py
 
-        self._file = h5netcdf.File(self.path, "r+")
-        return json.loads(str(self._file.attrs["recipe"]))
+        with h5py.File(self.path) as file:
+            self._room = {}
+            for name in (_VALUES, _STOPPED):
+                dataset = file[name]
+                begin = dataset.id.get_offset()
+                if begin is None:
+                    raise ValueError(f"the rows of {name} are not one after another")
+                self._room[name] = begin, dataset.dtype  # pyright: ignore[reportAttributeAccessIssue]
+            paths = _range(file["path"])
+        with h5netcdf.File(self.path) as file:
+            recipe = json.loads(str(file.attrs["recipe"]))
+        self._file = self.path.open("rb+", buffering=0)
+        return recipe, paths
 
     def put(self, name, rows, values):
-        self._file.variables[name][rows] = values
+        begin, dtype = self._room[name]
+        rest = memoryview(np.ascontiguousarray(values, dtype).tobytes())
+        self._file.seek(begin + rows.start * (rest.nbytes // len(values)))
+        while rest.nbytes:
+            rest = rest[self._file.write(rest) :]
 
     def flush(self):
-        self._file.flush()
+        with naming(self.path):
+            os.fsync(self._file.fileno())
 
     def close(self):
         self._file.close()
 
 
 class Zarr(AbstractWriter):
-    """Zarr, in pieces of a chunk of paths."""
+    """Zarr, in pieces of a chunk of paths, each a file that is put in place whole."""
 
     def __init__(self, path: Path, paths: Range, chunk_size: int):
         super().__init__(path, paths)
         self._rows = min(chunk_size, paths.size)
+        self._written: list[Path] = []  # and not known to be on the disk
 
     def create(self, arrays, attributes):
         import zarr
 
-        self._group = zarr.open_group(self.path, mode="w", attributes=attributes)
-        for name, (axes, dtype, x) in arrays.items():
-            shape = x if isinstance(x, tuple) else x.shape
+        group = zarr.open_group(self.path, mode="w", attributes=attributes)
+        for name, (axes, dtype, shape, values) in arrays.items():
             first = min(self._rows, shape[0]) if axes[0] == "path" else shape[0]
-            array = self._group.create_array(
+            array = group.create_array(
                 name,
                 shape=shape,
                 dtype=dtype,
                 chunks=(first, *shape[1:]),
                 dimension_names=axes,
+                fill_value=np.nan if values is None else 0,
             )
-            if not isinstance(x, tuple):
-                array[...] = x
+            if values is not None:
+                array[...] = values
+        self._written = [file for file in self.path.rglob("*") if file.is_file()]
 
     def open(self):
         import zarr
 
+        for torn in self.path.rglob("*.partial"):  # of a process that was killed
+            torn.unlink()
         self._group = zarr.open_group(self.path, mode="r+")
-        return json.loads(str(self._group.attrs["recipe"]))
+        recipe = json.loads(str(self._group.attrs["recipe"]))
+        return recipe, _range(self._array("path"))
 
-    def put(self, name, rows, values):
+    def _array(self, name):
         import zarr
 
         array = self._group[name]
         assert isinstance(array, zarr.Array)
+        return array
+
+    def put(self, name, rows, values):
+        array = self._array(name)
         array[rows] = values
+        piece = rows.start // self._rows, *(0 for _ in values.shape[1:])
+        self._written.append(self.path / name / array.metadata.encode_chunk_key(piece))
 
     def flush(self):
-        pass  # each piece is a file of its own, and written at once
+        with naming(self.path):
+            for file in self._written:
+                if file.exists():  # a piece is not there if it is all NaN
+                    sync(file)
+        for folder in {folder for file in self._written for folder in self._within(file)}:
+            sync_folder(folder)
+        self._written = []
+
+    def _within(self, file: Path) -> list[Path]:
+        """The folders of a file up to this one."""
+        return [self.path / folder for folder in file.relative_to(self.path).parents]
 
     def close(self):
         pass
+
+
+def _range(path) -> Range:
+    """The range of which `path`, an array of a file, has the indices."""
+    first, last = np.asarray(path[0]), np.asarray(path[-1])
+    return Range(int(first), int(last) + 1)
 
 
 def writer(path: Path, paths: Range, chunk_size: int) -> AbstractWriter:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from .._files import replacing
 from .._names import full_name
-from .._results import AbstractSolution, load_xarray
+from .._results import AbstractSolution, load_xarray, write_netcdf
 from ._rows import Row
 from ._statistics import decay_exponent
 from ._table import expected_bias, render
@@ -101,15 +102,18 @@ class Report:
     def save(self, folder: str | Path) -> list[Path]:
         """Writes the table and all solutions into a folder, which is made.
 
+        Each file is put in place whole.
+
         **Returns:** the files: `report.nc` and `table.txt` (the whole table), `limit.nc`,
         and `networks-64.nc` for each width. Needs `pip install 'covsde[io]'`.
+
+        **Raises:** `OSError`, which names the file and the reason, e.g. a full disk.
         """
         folder = Path(folder)
-        data = self.to_xarray()
-        folder.mkdir(parents=True, exist_ok=True)
-        data.to_netcdf(folder / "report.nc", engine="h5netcdf")
-        (folder / "table.txt").write_text(self.table(full=True) + "\n", encoding="utf-8")
-        paths = [folder / "report.nc", folder / "table.txt"]
+        table = folder / "table.txt"
+        paths = [write_netcdf(folder / "report.nc", self.to_xarray()), table]
+        with replacing(table) as file:
+            file.write(f"{self.table(full=True)}\n".encode())
         paths.append(self.limit.save(folder / "limit.nc"))
         for network in self.networks:
             paths.append(network.save(folder / f"networks-{network.width}.nc"))
@@ -130,5 +134,6 @@ class Report:
         paths = []
         for name, figure in drawn.items():
             paths.append(folder / f"{name}.png")
-            figure.savefig(paths[-1], dpi=200)
+            with replacing(paths[-1]) as file:
+                figure.savefig(file, format="png", dpi=200)
         return paths
