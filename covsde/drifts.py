@@ -4,29 +4,40 @@ import abc
 from typing import Any, ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
+import numpy as np
+from jax import lax
 from jaxtyping import Array, Float, Scalar
 
 from ._checks import parameter
 from .activations import AbstractActivation, Identity
 from .flows import fourth_order_flow, positive_definite_flow
-from .matrices import Lower, Symmetric
+from .matrices import Lower, Symmetric, apart
 
 
 class AbstractDrift(eqx.Module):
     """The drift of a covariance SDE.
 
     A new drift is one method, `__call__(t, v, args) -> b`, for one m×m matrix. It is
-    batched by the library and moved by a flow that keeps `V` positive definite for
-    every step; override `flow` where the drift has a better one of its own.
+    batched by the library and moved by a flow that keeps `V` a covariance for every step;
+    override `flow` where the drift has a better one of its own.
+
+    It must not point out of the cone: `xᵀ b x ≥ 0` where `V x = 0`, or no solution stays a
+    covariance. `solve` refuses a drift that is seen to do so at the start; a path that
+    such a drift takes to the boundary later is stopped there, and its time recorded.
     """
 
-    # Whether `flow` accepts a singular V0 (duplicate inputs, more inputs than features).
-    accepts_singular: ClassVar[bool] = False
+    # Whether `flow` accepts a singular V0 (duplicate inputs, more inputs than features):
+    # that which all have does; a class with another, which does not, must say False.
+    accepts_singular: ClassVar[bool] = True
 
     @abc.abstractmethod
     def __call__(self, t: Scalar, v: Float[Array, "m m"], args: Any) -> Array:
-        """`b(t, V)`, m×m and symmetric, for one symmetric positive-definite `V`."""
+        """`b(t, V)`, m×m and symmetric, for one covariance `V`.
+
+        `V` is singular, in the last digits, only where the start is.
+        """
 
     def batched(self, t: Scalar, v: Symmetric, args: Any) -> Symmetric:
         """`b(t, V)` for a batch of matrices."""
@@ -43,7 +54,7 @@ class AbstractDrift(eqx.Module):
     def fourth_order_flow(self, t: Scalar, h: Array, factor: Lower, args: Any) -> Lower:
         """`flow`, of order 4 in `h` where the drift does not change with time.
 
-        For means that are extrapolated; `V` must not be singular.
+        For means that are extrapolated; `V` should not be close to singular.
         """
         middle = middle_of_step(t, h)
         return fourth_order_flow(lambda v: self.batched(middle, v, args), factor, h)
@@ -54,9 +65,12 @@ class AbstractDrift(eqx.Module):
         return jnp.inf
 
     @property
-    def rate(self) -> float | Scalar:
-        """Inverse time scale of the drift (width/depth); sets the default step."""
-        return 1.0
+    def rate(self) -> float | Scalar | None:
+        """Inverse time scale of the drift (width/depth); sets the default step.
+
+        None if it is not known: then it is looked at, at the start (`rate_at`).
+        """
+        return None
 
     def speed(self, factor: Lower) -> Array:
         """Inverse time scale at `V = L Lᵀ`, per path, of a drift that grows with `V`."""
@@ -69,7 +83,12 @@ class AbstractDrift(eqx.Module):
 
     def __add__(self, other: "AbstractDrift") -> "AbstractDrift":
         """The drift of a block of both."""
-        return SumDrift((self, other))
+        return SumDrift((*self.summands, *other.summands))
+
+    @property
+    def summands(self) -> "tuple[AbstractDrift, ...]":
+        """The drifts that this one is the sum of."""
+        return (self,)
 
 
 def middle_of_step(t: Scalar, h: Array) -> Array:
@@ -78,9 +97,17 @@ def middle_of_step(t: Scalar, h: Array) -> Array:
 
 
 class SumDrift(AbstractDrift):
-    """The sum of drifts, as of the sub-layers of a block."""
+    """The sum of drifts, as of the sub-layers of a block.
+
+    Each part moves `V` by its own flow, so none of them may point out of the cone.
+    """
 
     parts: tuple[AbstractDrift, ...]
+
+    @property
+    def summands(self):
+        """The parts, none of which is a sum."""
+        return self.parts
 
     @property
     def accepts_singular(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -101,11 +128,11 @@ class SumDrift(AbstractDrift):
         """The parts' flows as a palindrome (Strang splitting), of second order."""
         *outer, inner = self.parts
         for part in outer:
-            factor = part.flow(t, h / 2, factor, args)
-        factor = inner.flow(t, h, factor, args)
+            factor = _flow(part, t, h / 2, factor, args)
+        factor = _flow(inner, t, h, factor, args)
         middle = middle_of_step(t, h)
         for part in reversed(outer):
-            factor = part.flow(middle, h / 2, factor, args)
+            factor = _flow(part, middle, h / 2, factor, args)
         return factor
 
     def speed(self, factor):
@@ -119,11 +146,23 @@ class SumDrift(AbstractDrift):
 
     @property
     def rate(self):
-        return jnp.sum(jnp.asarray([part.rate for part in self.parts]))
+        """The sum of the rates, if all are known."""
+        total = 0.0
+        for rate in (part.rate for part in self.parts):
+            if rate is None:
+                return None
+            total = total + rate
+        return total
 
     @property
     def can_explode(self):
         return any(part.can_explode for part in self.parts)
+
+
+@apart
+def _flow(drift: AbstractDrift, t: Scalar, h: Array, factor: Lower, args: Any) -> Lower:
+    """A flow, compiled once for its two halves, and for all parts that are alike."""
+    return drift.flow(t, h, factor, args)
 
 
 class ActivationDrift(AbstractDrift):
@@ -175,8 +214,72 @@ class ActivationDrift(AbstractDrift):
 
     @property
     def rate(self):
-        return self.activation.rate * self.gain
+        rate = self.activation.rate
+        return None if rate is None else rate * self.gain
 
     @property
     def can_explode(self):
         return self.activation.can_explode
+
+
+# Times at which a drift is looked at, and turns of the power iteration there.
+_TIMES, _TURNS = 9, 12
+
+
+def rate_at(drift: AbstractDrift, v0: Float[Array, "m m"], t1: float) -> float:
+    """Inverse time scale of a drift at a start, from 0 to `t1`; of a sum that of the parts.
+
+    A rate that is not known is the largest of
+
+    - the norm of `∂b/∂V` at `v0`, by power iteration. Rows are scaled to unit variances
+      and no more: whitened, a start that is almost singular would have no end of a rate,
+      which the flow does not feel.
+    - `ω min(1, √‖b‖)`, with the rate `ω = max‖∂b/∂t‖/max‖b‖` at which `b` changes with
+      time: in steps `h` a change costs `O(h² ω² b)`.
+
+    All values must be known. 1 where `b` has no finite derivative there.
+    """
+    return float(sum(_rate_of(part, v0, t1) for part in drift.summands))
+
+
+def _rate_of(drift: AbstractDrift, v0: Array, t1: float):
+    if drift.rate is not None:
+        return drift.rate
+    try:
+        rate = float(_looked_at(drift, v0, jnp.linspace(0.0, t1, _TIMES, dtype=v0.dtype)))
+    except Exception as error:
+        raise TypeError(
+            f"`limit.drift`: {type(drift).__name__} could not be differentiated for its "
+            f"rate ({type(error).__name__}). Write it with `jax.numpy`, give it a `rate`, "
+            "or pass `dt0`."
+        ) from error
+    return rate if np.isfinite(rate) else 1.0
+
+
+@eqx.filter_jit
+def _looked_at(drift: AbstractDrift, v0: Array, times: Array) -> Array:
+    deviations = jnp.sqrt(jnp.diagonal(v0))
+    scale = deviations[:, None] * deviations[None, :]
+    start = v0 / scale
+
+    def b(t: Array, x: Array) -> Array:
+        return drift(t, x * scale, None) / scale
+
+    direction = jax.random.normal(jax.random.key(0), v0.shape, v0.dtype)
+
+    def at(t: Array) -> tuple[Array, Array, Array]:
+        value, change = jax.jvp(lambda t: b(t, start), (t,), (jnp.ones_like(t),))
+        _, derivative = jax.linearize(lambda x: b(t, x), start)
+
+        def turn(now, _):
+            moved = derivative(now)
+            size = jnp.linalg.norm(moved)
+            return moved / jnp.where(size == 0, 1.0, size), size
+
+        unit = direction + direction.T
+        _, sizes = lax.scan(turn, unit / jnp.linalg.norm(unit), None, length=_TURNS)
+        return jnp.linalg.norm(value), jnp.linalg.norm(change), jnp.max(sizes)
+
+    size, change, rate = jax.tree.map(jnp.max, lax.map(at, times))
+    in_time = jnp.where(change == 0, 0.0, change / size) * jnp.minimum(1.0, jnp.sqrt(size))
+    return jnp.maximum(rate, in_time)

@@ -2,8 +2,9 @@
 
 A flow takes a factor `L` of `V = L Lᵀ` over a time `h` of `dV = b(V) dt` and returns a
 factor of the new `V`. It moves `L` by right multiplication, `L ← L chol(I + Y)`, with
-`Y = h L⁻¹ b L⁻ᵀ` the *whitened* drift, so `V` stays positive definite and its small
-eigenvalues keep their relative accuracy.
+`Y = h L⁻¹ b L⁻ᵀ` the *whitened* drift, so that small eigenvalues of `V` keep their
+relative accuracy. Where `V + hb` is no covariance, or `V` so close to singular that
+whitening loses it, `V` itself is moved, to the nearest covariance.
 """
 
 from collections.abc import Callable
@@ -13,8 +14,10 @@ from typing import TypeVar
 import jax
 import jax.numpy as jnp
 from jax import lax
+from jaxtyping import Array
 
 from .matrices import (
+    SINGULAR_PIVOT,
     Lower,
     Symmetric,
     apart,
@@ -22,9 +25,13 @@ from .matrices import (
     cholesky,
     gram,
     multiply,
-    square,
-    whiten,
+    positive_part,
+    semidefinite_cholesky,
+    whiten_within,
 )
+
+# Share of `V` that a flow leaves, in every direction, where its step is too long for it.
+_LEAST = 1 / 16
 
 
 def positive_definite_flow(
@@ -32,40 +39,124 @@ def positive_definite_flow(
 ) -> Lower:
     """The flow of any drift: second order, and positive definite for every step `h`.
 
-    Heun's method in whitened coordinates, with `I + Y` replaced by
-    `I + Y + Y⁴/4 ⪰ ¼ I`, which differs from it by less than the method's own error.
+    Heun's method for `V`: where its stage and its end are covariances nothing is added to
+    them, so the mean of `V` under a drift linear in it is Heun's. Elsewhere they are
+    replaced by the nearest, to which it is no farther than the method's own error: at a
+    boundary along which the drift moves `V`, `V + hb` is O(h²) outside.
+
+    A drift that points out of the cone, where the stage has reached its boundary, has no
+    flow: those paths become NaN.
     """
-    b0 = whiten(factor, drift(gram(factor))) * h
-    predictor = _move(factor, b0)
-    b1 = whiten(factor, drift(gram(predictor))) * h
-    return _move(factor, (b0 + b1) * 0.5)
-
-
-@apart
-def _move(factor: Lower, y: Symmetric) -> Lower:
-    positive = (y + square(square(y)) * 0.25).add_diagonal(1.0)
-    return multiply(factor, cholesky(positive, floor=0.25))
+    v = gram(factor)
+    k1 = drift(v)
+    k2, lost = _ahead(drift, factor, v, k1, h)
+    return _moved(factor, v, (k1 + k2) * (0.5 * h), lost)
 
 
 def fourth_order_flow(drift: Callable[[Symmetric], Symmetric], factor: Lower, h) -> Lower:
     """The flow of any drift: fourth order, and positive definite for every step `h`.
 
-    The classical Runge–Kutta method in whitened coordinates, with `I + Y` replaced by
-    `I + Y + Y⁸/4 ≻ 0.2 I`.
+    The classical Runge–Kutta method for `V`, with the stages and the end of
+    `positive_definite_flow`.
     """
+    v = gram(factor)
+    k1 = drift(v)
+    k2, lost2 = _ahead(drift, factor, v, k1, 0.5 * h)
+    k3, lost3 = _ahead(drift, factor, v, k2, 0.5 * h)
+    k4, lost4 = _ahead(drift, factor, v, k3, h)
+    mean = (k1 + (k2 + k3) * 2.0 + k4) * (1 / 6)
+    return _moved(factor, v, mean * h, lost2 | lost3 | lost4)
 
-    def move(y: Symmetric) -> Lower:
-        positive = (y + square(square(square(y))) * 0.25).add_diagonal(1.0)
-        return multiply(factor, cholesky(positive, floor=0.2))
 
-    def velocity(stage: Lower) -> Symmetric:
-        return whiten(factor, drift(gram(stage))) * h
+def _ahead(
+    drift: Callable[[Symmetric], Symmetric], factor: Lower, v: Symmetric, k: Symmetric, h
+) -> tuple[Symmetric, Array]:
+    """`b` at `V + hk`, or at the nearest covariance, and whether it points out there.
 
-    y1 = velocity(factor)
-    y2 = velocity(move(y1 * 0.5))
-    y3 = velocity(move(y2 * 0.5))
-    y4 = velocity(move(y3))
-    return move((y1 + (y2 + y3) * 2.0 + y4) * (1 / 6))
+    What was added is normal to the cone's boundary, so that `tr(bN)` is not negative for a
+    drift that keeps to the cone.
+    """
+    change = k * h
+    within, leaves = _within(factor, change)
+    stage, rows = gram(within), _unit_rows(v, change)
+
+    @_not_kept
+    def nearest() -> tuple[Symmetric, Symmetric]:
+        near, added = _nearest(factor, v, change, rows, 0.0)
+        return near.scale(1 / rows).where(leaves, stage), added.where(leaves, added * 0.0)
+
+    stage, added = lax.cond(jnp.any(leaves), nearest, lambda: (stage, stage * 0.0))
+    b = drift(stage)
+    inwards = b.scale(rows).inner(added)
+    size = jnp.maximum(b.scale(rows).largest(), k.scale(rows).largest())
+    rounding = float(jnp.finfo(v.dtype).eps) ** 0.5
+    return b, inwards < -rounding * size * added.largest()
+
+
+def _moved(factor: Lower, v: Symmetric, change: Symmetric, lost: Array) -> Lower:
+    """The factor of `V + change`, or of the nearest covariance; NaN where it is lost."""
+    within, leaves = _within(factor, change)
+
+    @_not_kept
+    def nearest() -> Lower:
+        rows = _unit_rows(v, change)
+        near, _ = _nearest(factor, v, change, rows, _LEAST)
+        regular = factor.invertible
+        root = (
+            cholesky(near, floor=_rounding(v)) if regular else semidefinite_cholesky(near)
+        )
+        return root.as_invertible(regular).scale_rows(1 / rows).where(leaves, within)
+
+    moved = lax.cond(jnp.any(leaves), nearest, lambda: within)
+    nothing = jax.tree.map(lambda x: jnp.full_like(x, jnp.nan), moved)
+    return nothing.where(lost, moved)
+
+
+# nothing of it is kept, which where it does not run would all be zeros
+_not_kept = partial(jax.checkpoint, prevent_cse=False)
+
+
+@apart
+def _within(factor: Lower, change: Symmetric) -> tuple[Lower, Array]:
+    """The factor of `V + change`, and the paths where this, whitened, is not one.
+
+    It may be no covariance, or next to none; leave the span of a singular `V`; or leave
+    that of an almost singular one so far that rounding decides.
+    """
+    y = whiten_within(factor, change)
+    root = cholesky(y.add_diagonal(1.0), floor=_LEAST)
+    held = jnp.any(root.diagonal() ** 2 <= _LEAST * (1 + 1e-6), axis=factor.row_axis())
+    far = y.largest() > float(jnp.finfo(factor.dtype).eps) ** -0.5
+    return multiply(factor, root), held | far | leaves_span(factor, change)
+
+
+def _unit_rows(v: Symmetric, change: Symmetric) -> Array:
+    """What scales `V`, and `V + change`, to variances of about 1."""
+    return 1 / jnp.sqrt(v.diagonal() + jnp.abs(change.diagonal()))
+
+
+@apart
+def _nearest(
+    factor: Lower, v: Symmetric, change: Symmetric, rows: Array, least: float
+) -> tuple[Symmetric, Symmetric]:
+    """The nearest to `V + change` of all that is at least `least V`, and what it adds.
+
+    Both with their rows scaled, in which it is the nearest. Nothing is said to be added
+    where that is rounding.
+    """
+    bound = (v * least).scale(rows)
+    if factor.invertible:
+        bound = bound.add_diagonal(2 * _rounding(v))
+    beyond = (v + change).scale(rows) - bound
+    above = positive_part(beyond)
+    added = above - beyond
+    added = added.where(added.largest() > 8 * _rounding(v), added * 0.0)
+    return above + bound, added
+
+
+def _rounding(v: Symmetric) -> float:
+    """A pivot of a correlation matrix that is as good as zero."""
+    return SINGULAR_PIVOT * v.m * float(jnp.finfo(v.dtype).eps)
 
 
 _State = TypeVar("_State")
@@ -93,6 +184,26 @@ def ssp_10_4(euler: Callable[[_State], _State], start: _State) -> _State:
     return combine(1.0, kept, 3 / 5, end)
 
 
+def leaves_span(factor: Lower, drift: Symmetric) -> Array:
+    """The paths whose drift leaves the span of a singular `V`.
+
+    Equal inputs stay equal, so their drift keeps to it; more inputs than features do not.
+    """
+    nowhere = jnp.zeros(factor.batch, bool)
+    if factor.invertible:
+        return nowhere
+
+    @_not_kept
+    def leaves() -> Array:
+        rows = 1 / jnp.sqrt(factor.squared_rows())
+        scaled = drift.scale(rows)
+        beyond = beyond_span(factor.scale_rows(rows), scaled)
+        rounding = 1e3 * float(jnp.finfo(factor.dtype).eps) * scaled.largest()
+        return beyond > rounding
+
+    return lax.cond(jnp.any(factor.is_singular()), leaves, lambda: nowhere)
+
+
 def where_leaving_span(
     factor: Lower,
     drift: Symmetric,
@@ -101,26 +212,16 @@ def where_leaving_span(
 ) -> Lower:
     """`within`, except on paths whose drift leaves the span of a singular `V`.
 
-    Whitening knows only the span of `V`. Equal inputs stay equal, so their drift keeps to
-    it; more inputs than features do not, and need `flow_of_v`, a flow of `V` itself. It
-    is accurate only absolutely, and runs only when some path needs it.
+    Whitening knows only the span. Beyond it `flow_of_v` is needed, a flow of `V` itself.
+    It is accurate only absolutely, and runs only when some path needs it.
     """
     if factor.invertible:
         return within
     within = within.as_invertible(False)
+    leaves = leaves_span(factor, drift)
 
-    # nothing of it is kept, which where it does not run would all be zeros
-    @partial(jax.checkpoint, prevent_cse=False)
-    def where_leaving() -> Lower:
-        rows = 1 / jnp.sqrt(factor.squared_rows())
-        scaled = drift.scale(rows)
-        beyond = beyond_span(factor.scale_rows(rows), scaled)
-        rounding = 1e3 * float(jnp.finfo(factor.dtype).eps) * scaled.largest()
-        leaves = beyond > rounding
-        return lax.cond(
-            jnp.any(leaves),
-            lambda: flow_of_v().where(leaves, within).as_invertible(False),
-            lambda: within,
-        )
+    @_not_kept
+    def moved() -> Lower:
+        return flow_of_v().where(leaves, within).as_invertible(False)
 
-    return lax.cond(jnp.any(factor.is_singular()), where_leaving, lambda: within)
+    return lax.cond(jnp.any(leaves), moved, lambda: within)

@@ -36,15 +36,20 @@ KEY = jax.random.key(0)
 NAN, INF = math.nan, math.inf
 
 
-class NoFlow(covsde.AbstractDrift):
-    """A drift that offers no flow of its own."""
+class OwnFlow(covsde.AbstractDrift):
+    """A drift whose own flow needs an invertible start."""
+
+    accepts_singular = False
 
     def __call__(self, t, v, args):
         return -v
 
+    def flow(self, t, h, factor, args):
+        return factor * jnp.exp(-h / 2)
+
 
 class OwnLimit(covsde.AbstractLimit):
-    drift: covsde.AbstractDrift = NoFlow()
+    drift: covsde.AbstractDrift = OwnFlow()
     diffusion: covsde.AbstractDiffusion = covsde.CongruenceDiffusion(1.0)
 
 
@@ -195,8 +200,8 @@ TABLE = [
         solve(v0=SINGULAR, limit=OwnLimit()),
         ValueError,
         "v0",
-        "flow of NoFlow needs an invertible start; got a singular one",
-        "give the drift a `flow` of its own",
+        "flow of OwnFlow needs an invertible start; got a singular one",
+        "give the drift a `flow` that accepts it",
     ),
     # times
     Bad("t1 zero", solve(t1=0), ValueError, "t1", "got 0 (int)", "t1 = d/n"),

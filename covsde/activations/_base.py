@@ -38,8 +38,9 @@ class AbstractActivation(eqx.Module):
     For a smooth function there is nothing to write: use [`covsde.ShapedSmooth`][].
     """
 
-    # Whether `flow` accepts a singular V0 (duplicate inputs, more inputs than features).
-    accepts_singular: ClassVar[bool] = False
+    # Whether `flow` accepts a singular V0 (duplicate inputs, more inputs than features):
+    # that which all have does; a class with another, which does not, must say False.
+    accepts_singular: ClassVar[bool] = True
 
     @abc.abstractmethod
     def shaped(self, x: Float[Array, "..."], width: int) -> Float[Array, "..."]:
@@ -78,9 +79,12 @@ class AbstractActivation(eqx.Module):
         return jnp.inf
 
     @property
-    def rate(self) -> float | Scalar:
-        """Inverse time scale of the drift (width/depth); sets the default step."""
-        return 1.0
+    def rate(self) -> float | Scalar | None:
+        """Inverse time scale of the drift (width/depth); sets the default step.
+
+        None if it is not known: then it is looked at, at the start.
+        """
+        return None
 
     @property
     def stability_index(self) -> float | Scalar:
@@ -113,8 +117,6 @@ class Identity(AbstractActivation):
 
     Source: "The Neural Covariance SDE" (Li, Nica, Roy 2022), Theorem 3.2 with c₊ = c₋.
     """
-
-    accepts_singular: ClassVar[bool] = True
 
     def shaped(self, x, width):
         """`φ_s(x) = x`, for every width."""

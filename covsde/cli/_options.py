@@ -352,7 +352,7 @@ def make_scheme(
         return Scheme()
     m = len(v0)
     solver = make_solver(name, limit, m)
-    step = default_step(solver, limit, m) if dt0 is None else dt0
+    step = default_step(solver, limit, m, v0, t1) if dt0 is None else dt0
     check_steps(step, t1, dt0)
     check_strength(step, t1, limit, m)
     return Scheme(solver, stop_level(limit, v0, stop_above))

@@ -69,7 +69,7 @@ def nested(
         congruence = limit.diffusion.is_congruence
         solver = MagnusStrang() if congruence else default_solver(limit)
     solver = check_solver(solver)
-    check_drift(limit, problem.v0)
+    check_drift(limit, problem.v0, problem.t1)
     m = problem.v0.shape[-1]
     check_step(problem.t1 / numbers[0], solver, limit, m, problem.t1)
     regular = check_singular(problem.v0, limit, solver)

@@ -132,7 +132,7 @@ def study(
             "`strong` must be False for a quadrature and for an extrapolated solver, which "
             "have means and no paths; got True. Leave them out for strong errors."
         )
-    check_drift(limit, problem.v0)
+    check_drift(limit, problem.v0, problem.t1)
     m = problem.v0.shape[-1]
     rows = [combination(solver, numbers) for solver in solvers]
     for row in rows:

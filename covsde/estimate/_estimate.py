@@ -107,7 +107,7 @@ def estimate(
             "level, or ask for medians and quantiles of `solve`."
         )
     solver = default_solver(limit) if solver is None else check_solver(solver)
-    check_drift(limit, problem.v0)
+    check_drift(limit, problem.v0, problem.t1)
     regular = check_singular(problem.v0, limit, solver)
     _check_observable(observable, problem.v0)
     simulation = Simulation(limit, solver, observable, problem, regular)

@@ -37,8 +37,10 @@ class Simulation:
     @functools.cached_property
     def fewest(self) -> int:
         """Steps of level 0."""
-        of = self.solver, self.limit, self.problem.v0.shape[-1]
-        longest = min(_LONGEST * default_step(*of), 0.5 * max_step(*of))
+        v0, t1 = self.problem.v0, self.problem.t1
+        of = self.solver, self.limit, v0.shape[-1]
+        step = default_step(*of, v0, t1)
+        longest = min(_LONGEST * step, 0.5 * max_step(*of, t1))
         return max(1, math.ceil(self.problem.t1 / longest - 1e-9))
 
     @property

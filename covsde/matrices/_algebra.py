@@ -214,6 +214,34 @@ def factorise(v: Array) -> Lower:
 
 
 @apart
+def positive_part(s: Symmetric) -> Symmetric:
+    """The nearest positive semi-definite matrices: negative eigenvalues made zero.
+
+    What is added, `A₊ − A`, is normal to the cone's boundary there. Its derivative is
+    bounded, whatever the eigenvalues.
+    """
+    return Symmetric.from_dense(_positive_part(s.to_dense()))
+
+
+@jax.custom_jvp
+def _positive_part(a: Array) -> Array:
+    values, vectors = jnp.linalg.eigh(a, symmetrize_input=False)
+    return (vectors * jnp.maximum(values, 0.0)[..., None, :]) @ vectors.mT
+
+
+@_positive_part.defjvp
+def _positive_part_jvp(primals, tangents):
+    """`Q (F ∘ Qᵀ dA Q) Qᵀ`, with the divided differences `F` of `max(λ, 0)`."""
+    values, q = jnp.linalg.eigh(primals[0], symmetrize_input=False)
+    positive, size = jnp.maximum(values, 0.0), jnp.abs(values)
+    above = positive[..., :, None] + positive[..., None, :]
+    total = size[..., :, None] + size[..., None, :]
+    share = jnp.where(total > 0, above / jnp.where(total > 0, total, 1.0), 0.0)
+    moved = q @ (share * (q.mT @ tangents[0] @ q)) @ q.mT
+    return (q * positive[..., None, :]) @ q.mT, moved
+
+
+@apart
 def _multiply_symmetric(a: Symmetric, b: Symmetric) -> Symmetric:
     """`A B` of two that commute, so that the product is symmetric."""
     return Symmetric(_kernels(a).multiply_symmetric(a.m, a.data, b.data), a.m)

@@ -329,6 +329,13 @@ class Symmetric(Triangle):
             return self._with(self.data * spread)
         return self._with(self.data * (self.by_row(rows) * self.by_column(rows)))
 
+    def inner(self, other: Symmetric) -> Array:
+        """`tr(A B)`, one per path."""
+        if self.packed:
+            return dot(unstack(self.data * other.data * self.weights(1.0, 2.0)))
+        axes = (0, 1) if self.paths_last else (-2, -1)
+        return jnp.sum(self.data * other.data, axis=axes)
+
     def map_dense(self, fn: Callable[[Array], Array]) -> Symmetric:
         """Applies a function of *one* dense m×m matrix to every matrix of the batch."""
         for _ in self.batch:

@@ -60,25 +60,82 @@ def check_solver(solver) -> diffrax.AbstractSolver:
     return solver
 
 
-def check_drift(limit: AbstractLimit, v0: Array) -> None:
-    """Refuses a drift written for one matrix that does not return one, by a trial call."""
-    drift = limit.drift
-    if type(drift).batched is not AbstractDrift.batched or not is_concrete((limit, v0)):
+def check_drift(limit: AbstractLimit, v0: Array, t1: float) -> None:
+    """Refuses a drift written for one matrix that is not one, or points out of the cone.
+
+    By a trial: of its value at `v0`, and at singular covariances near it, at 0 and `t1`.
+    """
+    if not is_concrete((limit, v0)):
         return
-    name = type(drift).__name__
-    with jax.ensure_compile_time_eval():
-        one = v0 if v0.ndim == 2 else v0[0]
-        b = np.asarray(drift(jnp.zeros((), v0.dtype), one, None))
+    for part in limit.drift.summands:
+        if type(part).batched is AbstractDrift.batched:
+            with jax.ensure_compile_time_eval():
+                _check_part(part, v0 if v0.ndim == 2 else v0[0], t1)
+
+
+def _check_part(drift: AbstractDrift, v0: Array, t1: float) -> None:
+    name, times = type(drift).__name__, jnp.asarray([0.0, t1], v0.dtype)
+    x, singular = _singular_near(np.asarray(v0))
+    values = np.asarray(_values(drift, times, jnp.asarray([v0, *singular], v0.dtype)))
+    b = values[0, 0]
     accepted = (
-        f"`limit.drift`: {name}(t, v, args) must return a symmetric {one.shape} matrix"
+        f"`limit.drift`: {name}(t, v, args) must return a symmetric {v0.shape} matrix"
     )
-    if b.shape != one.shape:
+    if b.shape != v0.shape:
         raise ValueError(f"{accepted}; got shape {b.shape}. Return `b` for one matrix `v`.")
+    if not np.all(np.isfinite(b)):
+        raise ValueError(
+            f"{accepted}; got NaN or infinity at `v0`. If that is singular, remove "
+            "redundant inputs."
+        )
     if not np.allclose(b, b.T, rtol=1e-5, atol=1e-8 * np.max(np.abs(b), initial=0.0)):
         raise ValueError(
             f"{accepted}; got one that differs from its mirror by "
             f"{np.max(np.abs(b - b.T)):.2g}. Return `(b + b.T)/2` if that is meant."
         )
+    found = np.einsum("pa,tpab,pb->tp", x, values[:, 1:], x)
+    size = np.max(np.abs(values), axis=(0, 1), where=np.isfinite(values), initial=0.0)
+    most = np.einsum("pa,ab,pb->p", np.abs(x), size, np.abs(x))
+    outwards = found < -10 * np.finfo(v0.dtype).eps ** 0.5 * most
+    if np.any(outwards):
+        t, one = np.argwhere(outwards)[0]
+        direction = np.array2string(x[one], precision=2, threshold=6)
+        raise ValueError(
+            f"`limit.drift`: {name} must not point out of the covariances, xᵀ b x ≥ 0 "
+            f"where V x = 0; got xᵀ b x = {found[t, one]:.3g} for x = {direction} at t = "
+            f"{times[t]:g}. No solution stays a covariance: change the drift. If it is a "
+            "part of a sum and the sum does not point out, write that as one drift."
+        )
+
+
+@eqx.filter_jit
+def _values(drift: AbstractDrift, times: Array, vs: Array) -> Array:
+    """`b` at each time and matrix."""
+    return jax.vmap(lambda t: jax.vmap(lambda v: drift(t, v, None))(vs))(times)
+
+
+# Random null vectors of the singular covariances on which a drift is tried.
+_DIRECTIONS = 8
+
+
+def _singular_near(v0: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Null vectors `x`, and covariances `V − V x xᵀ V / xᵀ V x`, or `V` where `V x = 0`.
+
+    Eigenvectors of the correlations, and some at random.
+    """
+    deviations = np.sqrt(np.diagonal(v0))
+    r = v0 / np.outer(deviations, deviations)
+    others = np.random.default_rng(0).normal(size=(_DIRECTIONS, len(v0)))
+    x = np.concatenate([np.linalg.eigh(r)[1].T, others])
+    x /= np.linalg.norm(x, axis=1, keepdims=True)
+    moved = x @ r
+    size = np.sum(moved * x, axis=1)[:, None, None]
+    rounding = SINGULAR_PIVOT * len(v0) * np.finfo(v0.dtype).eps
+    singular = size < rounding
+    outer = moved[:, :, None] * moved[:, None, :]
+    near = r - np.where(singular, 0.0, outer / np.where(singular, 1.0, size))
+    near = np.where(np.abs(near) < rounding, 0.0, near)
+    return x / deviations, near * np.outer(deviations, deviations)
 
 
 def _is_regular(v0: np.ndarray) -> bool:
@@ -108,5 +165,5 @@ def check_singular(v0: Array, limit: AbstractLimit, solver) -> bool:
     raise ValueError(
         f"`v0` must be positive definite here: {culprit} an invertible start; got a "
         "singular one (duplicate inputs, or more inputs than features). Remove redundant "
-        "inputs, use `GeodesicStrang()`, or give the drift a `flow` of its own."
+        "inputs, use `GeodesicStrang()`, or give the drift a `flow` that accepts it."
     )

@@ -5,10 +5,12 @@ from typing import TypeVar
 
 import equinox as eqx
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from .._checks import is_concrete
-from ..drifts import ActivationDrift
+from ..drifts import ActivationDrift, rate_at
 from ..limits import AbstractLimit
 from ..solvers import (
     AbstractFactorSolver,
@@ -29,7 +31,9 @@ def default_solver(limit: AbstractLimit) -> AbstractFactorSolver:
     return GeodesicStrang() if congruence else NinomiyaNinomiya()
 
 
-def default_step(solver, limit: AbstractLimit, m: int, t1: float = 1.0) -> float:
+def default_step(
+    solver, limit: AbstractLimit, m: int, v0: Array | None = None, t1: float = 1.0
+) -> float:
     """The step that `solve` takes if none is given, in units of depth/width.
 
     For a weak-order-2 solver the least of 1/16, `1/(2 m^{3/2} Γ)` and `1/(4r)`, where `r`
@@ -38,6 +42,9 @@ def default_step(solver, limit: AbstractLimit, m: int, t1: float = 1.0) -> float
     `m³h²`. Eight times shorter for order 1, and never beyond the solver's bound. Where one
     input is a geometric Brownian motion, of which any step is exact, half of that bound.
     A Γ that changes with time is the largest before `t1`.
+
+    A rate that a drift does not give is looked at where it starts, at `v0` (at unit
+    variances if JAX traces it), from 0 to `t1`; without `v0` it counts as 1.
     """
     if not is_concrete(eqx.filter(limit, eqx.is_array)):
         raise ValueError(
@@ -51,11 +58,21 @@ def default_step(solver, limit: AbstractLimit, m: int, t1: float = 1.0) -> float
         return longest
     with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
         noise = max(float(_in_numpy(limit.diffusion).rate(m, t1)), 1e-300)
-        drift = max(float(_in_numpy(limit.drift).rate), 1e-300)
+        rate = _in_numpy(limit.drift).rate
+        if rate is None:
+            rate = 1.0 if v0 is None else rate_at(limit.drift, _typical(v0), t1)
+        drift = max(float(rate), 1e-300)
     step = min(1 / 16, 1 / (4 * noise), 1 / (4 * drift))
     if getattr(solver, "weak_order", 1) < 2:
         step /= 8
     return min(step, longest)
+
+
+def _typical(v0: Array) -> Array:
+    """One start: the mean of those that are known, unit variances where they are not."""
+    if not is_concrete(v0):
+        return jnp.eye(v0.shape[-1], dtype=v0.dtype)
+    return v0 if v0.ndim == 2 else jnp.mean(v0, axis=0)
 
 
 def _is_geometric(limit: AbstractLimit) -> bool:

@@ -91,11 +91,12 @@ def plan(
     )
     solver = default_solver(limit) if solver is None else check_solver(solver)
     m = problem.v0.shape[-1]
-    check_drift(limit, problem.v0)
+    check_drift(limit, problem.v0, problem.t1)
     regular = check_singular(problem.v0, limit, solver)
     t1 = problem.t1
-    dt0 = default_step(solver, limit, m, t1) if dt0 is None else check_time("dt0", dt0)
-    dt0 = min(dt0, t1)
+    if dt0 is None:
+        dt0 = default_step(solver, limit, m, problem.v0, t1)
+    dt0 = min(check_time("dt0", dt0), t1)
     check_step(dt0, solver, limit, m, t1)
 
     steps = step_times(problem.save_times, problem.t1, dt0)

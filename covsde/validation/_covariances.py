@@ -46,7 +46,7 @@ def covariances(asked: Asked) -> Sides:
     solver = default_solver(limit) if asked.solver is None else check_solver(asked.solver)
     dt0 = asked.dt0
     if dt0 is None and stop_above is not None:
-        step = default_step(solver, limit, m)
+        step = default_step(solver, limit, m, problem.v0, problem.t1)
         dt0 = min(step, 1 / per_time[widths[-1]])
 
     def solved(key):
