@@ -85,7 +85,7 @@ def test_bounds_and_steps_are_those_of_the_largest_gain():
     for t1, largest in ((1.0, 1.75), (4.0, 6.25)):
         assert RISING.diffusion.largest_gain(t1) == largest
         assert solver.max_step(RISING, m, t1) == pytest.approx(12 / (m * largest))
-        step = covsde.default_step(solver, RISING, m, t1)
+        step = covsde.default_step(solver, RISING, m, t1=t1)
         assert step == pytest.approx(0.5 / (largest * m**1.5), rel=1e-6)
     falling = Noise(Scheduled(2.0, -1.0))
     assert solver.max_step(falling, m, 1.0) == pytest.approx(12 / (m * 2))

@@ -665,3 +665,15 @@ def test_norms_and_moments_are_differentiable():
     both = [(0, 0), (1, 1)], [(0, 1), (0, 1)]
     expected = sum(laws.zero_drift_moment(V0, T, pairs) for pairs in both)
     np.testing.assert_allclose(slope, expected, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("gamma", "tau0", "d0", "t"), [(0.3, 0.1, 1.0, 0.5), (0.5, 0.5, 2.0, 1.0)]
+)
+def test_tokens_far_out_explode_at_once(gamma, tau0, d0, t):
+    """From d = 1000 an explosion takes `8τ₀²/γ²d²`, which is next to no time."""
+    tokens = laws.TwoTokens(ShapedAttention(gamma, tau0))
+    exploded = 1 - float(tokens.survival_probability(d0, t))
+    assert exploded == pytest.approx(
+        float(tokens.reached_probability(d0, 1e3, t)), rel=1e-2
+    )

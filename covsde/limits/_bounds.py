@@ -32,9 +32,11 @@ class Bounds(eqx.Module):
         return _number(self.drift, lambda drift: drift.max_step)
 
     @property
-    def drift_rate(self) -> float:
-        """Inverse time scale of the drift (width/depth)."""
-        return _number(self.drift, lambda drift: drift.rate)
+    def drift_rate(self) -> float | None:
+        """Inverse time scale of the drift (width/depth); None if it is not known."""
+        with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
+            rate = in_numpy(self.drift).rate
+            return None if rate is None else float(rate)
 
     @property
     def noise_rate(self) -> float:
