@@ -243,6 +243,7 @@ def test_stopped_expectations_of_an_explosive_limit():
     ("change", "message"),
     [
         ({"tol": 0.0}, "`tol` must be a positive number"),
+        ({"tol": 1e-101}, "`tol` must be a positive number, above"),
         ({"tol": "small"}, "`tol` must be a positive number"),
         ({"confidence": 1.0}, "`confidence` must be between 0 and 1"),
         ({"observable": 3}, "`observable` must be a function"),

@@ -87,8 +87,9 @@ def estimate(
             f"`observable` must be a function of covariances (num_paths, m, m); got "
             f"{found(observable)}. For example `lambda v: v[:, 0, 1]`."
         )
+    accepted = "a positive number, above 1e-100"
     way_out = "It is a root mean square error, e.g. 1e-3."
-    tol = number("tol", tol, "a positive number", way_out, test=lambda x: x > 0)
+    tol = number("tol", tol, accepted, way_out, test=lambda x: x > 1e-100)
     accepted, way_out = "between 0 and 1", "0.95 is usual."
     confidence = number(
         "confidence", confidence, accepted, way_out, test=lambda x: 0 < x < 1

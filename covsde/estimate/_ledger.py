@@ -13,7 +13,7 @@ class Ledger:
         self.report = report
         self.spent = 0
 
-    def affords(self, steps: float, share: float = 1.0) -> bool:
+    def affords(self, steps: float, share: float) -> bool:
         """Whether so many more are within a share of the budget."""
         return self.spent + steps <= share * self.budget
 

@@ -26,43 +26,27 @@ def least_budget(simulation: Simulation) -> int:
 def multilevel(
     simulation: Simulation, tol: float, confidence: float, ledger: Ledger
 ) -> Estimate:
-    """Levels are chosen by pilots. Then the term that gains most for its work is drawn,
-    until the variance is what the tolerance leaves, or the budget is spent.
+    """Levels are chosen by pilots, and their terms run until the variance is what the
+    tolerance leaves, or the budget is spent.
     """
     pilots = Pilots(simulation, ledger)
     last = _last_level(pilots, tol)
     bias, terms = pilots.bias(last), pilots.cheapest(last)
     weights = np.ones(len(terms))
     weights[-1] += 1 / (2**simulation.order - 1)  # the rest is a geometric series
-    works = np.array([term.work for term in terms])
     allowed = (1 - _BIAS_SHARE - _RESERVE) * tol**2
-    piloted = ledger.spent
-    for term in terms:
-        ledger.tell(works.sum(), math.inf)
-        term.draw()
-    while True:
-        squares = weights**2 * [term.variance for term in terms]
-        paths = np.array([term.run.count for term in terms])
-        variance = float(np.sum(squares / paths))
-        # of the best shares, by a Lagrange multiplier
-        needed = piloted + np.sum((squares * works / CHUNK) ** 0.5) ** 2 / allowed
-        gains = squares / (paths * (paths + CHUNK) * works)
-        gains[ledger.spent + works > ledger.budget] = 0
-        best = int(np.argmax(gains))
-        if variance <= allowed or gains[best] == 0:
-            break
-        to_come = max(needed - ledger.spent, works[best])
-        ledger.tell(to_come, math.hypot(variance**0.5, bias))
-        terms[best].draw()
-
+    variance, needed = _run(terms, weights, allowed, bias, ledger)
     error, quantile = math.hypot(variance**0.5, bias), float(ndtri(0.5 + confidence / 2))
-    ledger.tell(0, error)
-    value = float(weights @ [term.run.mean for term in terms])
-    half = max(quantile * error, bias)
     if error <= tol:
         needed = ledger.spent
     else:
         needed += _levels_to_come(simulation, last, bias / (_BIAS_SHARE**0.5 * tol))
+    value = float(weights @ [term.run.mean for term in terms])
+    half = max(quantile * error, bias)
+    levels = (
+        Level(simulation.steps(term.level), term.run.mean, term.variance, term.run.count)
+        for term in terms
+    )
     return Estimate(
         value=value,
         interval=(value - half, value + half),
@@ -70,16 +54,39 @@ def multilevel(
         bias=bias,
         tol=tol,
         confidence=confidence,
-        levels=tuple(
-            Level(
-                simulation.steps(term.level), term.run.mean, term.variance, term.run.count
-            )
-            for term in terms
-        ),
+        levels=tuple(levels),
         cost=ledger.spent,
         needed=int(needed),
         name=f"{full_name(simulation.limit)} at t = {simulation.problem.t1:g}",
     )
+
+
+def _run(
+    terms: list[Term], weights: np.ndarray, allowed: float, bias: float, ledger: Ledger
+) -> tuple[float, float]:
+    """Draws the term that gains most for its work, again and again; the variance of the
+    weighted sum in the end, and the steps that the allowed one takes.
+    """
+    works = np.array([term.work for term in terms])
+    piloted = ledger.spent
+    for i, term in enumerate(terms):
+        ledger.tell(works[i:].sum(), math.inf)
+        term.draw()
+    while True:
+        squares = weights**2 * [term.variance for term in terms]
+        paths = np.array([term.run.count for term in terms])
+        variance = float(np.sum(squares / paths))
+        # by the best shares, which a Lagrange multiplier finds
+        needed = piloted + float(np.sum((squares * works / CHUNK) ** 0.5)) ** 2 / allowed
+        gains = squares / (paths * (paths + CHUNK) * works)
+        gains[ledger.spent + works > ledger.budget] = 0
+        best = int(np.argmax(gains))
+        done = variance <= allowed or gains[best] == 0
+        to_come = 0 if done else max(needed - ledger.spent, works[best])
+        ledger.tell(to_come, math.hypot(variance**0.5, bias))
+        if done:
+            return variance, needed
+        terms[best].draw()
 
 
 class Pilots:

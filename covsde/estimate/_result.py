@@ -29,7 +29,8 @@ class Estimate:
     - `tol`: the root mean square error that was asked for. Whether it was `reached`, or the
       budget ended the run before.
     - `levels`: the terms. `cost`: steps of one path, in all, the pilot included.
-    - `needed`: the cost of `tol`; a forecast where it was not reached.
+    - `needed`: the cost of `tol`; a forecast where it was not reached, and a low one where
+      the bias asks for further levels, whose variances are not known.
     """
 
     value: float
