@@ -11,7 +11,7 @@ import covsde
 from covsde import BrownianGrid, Identity, ShapedMLP, ShapedReLU, ShapedSmooth
 from covsde.brownian import count_entries
 from covsde.estimate._controls import controls_of, fit_controls
-from covsde.observables import correlation, log_diagonal
+from covsde.observables import correlation, log_diagonal, mean_variance
 
 V0 = jnp.array([[1.0, 0.3], [0.3, 1.0]])
 RELU = ShapedMLP(ShapedReLU(0.0, -1.0))
@@ -307,3 +307,13 @@ def test_what_is_not_finite_on_a_path_is_refused():
             tol=0.1,
             key=jax.random.key(0),
         )
+
+
+def test_a_start_may_be_a_list():
+    options = dict(tol=0.1, key=jax.random.key(0))
+    v0 = [[1.0, 0.3], [0.3, 1.0]]
+    ours, theirs = (
+        covsde.estimate(ShapedMLP(Identity()), v, 0.25, mean_variance, **options)
+        for v in (v0, jnp.array(v0))
+    )
+    assert ours.value == theirs.value

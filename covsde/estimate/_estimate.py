@@ -101,7 +101,7 @@ def estimate(
             "`estimate` decides by what it measures and cannot be traced by JAX. Call it "
             "outside `jit`, `grad` and `vmap`."
         )
-    if limit.bounds(v0.shape[-1]).can_explode and stop_above is None:
+    if limit.bounds(problem.v0.shape[-1]).can_explode and stop_above is None:
         raise ValueError(
             f"`limit` must not explode for its expectations to exist; got "
             f"{full_name(limit)}. Pass `stop_above`, for the expectation at V stopped at a "
