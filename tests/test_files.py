@@ -62,7 +62,7 @@ def contents(folder):
     return {path.name: path.read_bytes() for path in folder.iterdir()}
 
 
-@pytest.mark.parametrize("kind", ["figures"])
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("size", [10, 5000])
 def test_a_full_disk_leaves_the_old_file(results, kind, size, tmp_path):
     if kind == "figures":
@@ -81,7 +81,7 @@ def test_a_full_disk_leaves_the_old_file(results, kind, size, tmp_path):
     assert contents(tmp_path).keys() == before.keys()
 
 
-@pytest.mark.parametrize("kind", ["figures"])
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_first_save_that_fails_leaves_nothing(results, kind, tmp_path):
     if kind == "figures":
         pytest.importorskip("matplotlib")
