@@ -1,14 +1,25 @@
 """Refusing bad input early: what was found, what is accepted, the way out."""
 
+from typing import TypeVar
+
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jax.core import Tracer
 
+_Module = TypeVar("_Module")
+
 
 def is_concrete(x) -> bool:
     """Whether the value of `x` is known now (not traced by `jit`, `grad` or `vmap`)."""
     return not any(isinstance(leaf, Tracer) for leaf in jax.tree.leaves(x))
+
+
+def in_numpy(module: _Module) -> _Module:
+    """The same with NumPy's numbers: JAX compiles each operation on its own."""
+    return jax.tree.map(
+        lambda x: np.asarray(x)[()] if isinstance(x, jax.Array) else x, module
+    )
 
 
 def is_real(x) -> bool:

@@ -10,7 +10,7 @@ import numpy as np
 from jax.scipy.stats import norm
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
-from .._checks import check_key, count
+from .._checks import check_key, count, number
 
 
 class AbstractLaw(eqx.Module):
@@ -93,3 +93,9 @@ def bisect(function: Callable, p: np.ndarray, low: float, high: float) -> np.nda
         below = function(middle) < p
         lows, highs = np.where(below, middle, lows), np.where(below, highs, middle)
     return (lows + highs) / 2
+
+
+def final_time(t1) -> float:
+    """T of a law that NumPy computes, positive."""
+    way_out = "It is depth over width, d/n."
+    return number("t1", t1, "a positive finite time", way_out, test=lambda x: x > 0)

@@ -60,16 +60,17 @@ def mean_below(
         mass = integral(-1, x - h / 2, x + h / 2, offset) / noise
         ends = np.append(x[1:], top)
         up = integral(1, x, ends, -offset)
-        if above is not None and np.isfinite(above(x[-1])):
-            # what is in the last cell vanishes at its end like s(top) − s, and 1/s' may not
-            half = np.linspace(0.0, 1.0, 2 * _CELLS + 1)[:-1] * (top - x[-1])
-            middle = x[-1] + half + half[1] / 2
-            share = np.array([above(one) for one in middle]) / above(x[-1])
-            density = np.exp(offset[-1] - log_slope(middle))
-            inner = integral(-1, x[-1:] - h / 2, x[-1:], offset[-1:])[0]
-            mass[-1] = (inner + half[1] * np.sum(density * share)) / noise
         if above is not None:
-            up[-1] = above(x[-1]) * np.exp(-offset[-1])
+            left = above(x[-1])
+            up[-1] = left * np.exp(-offset[-1])
+            if np.isfinite(left):
+                # what is in the last cell vanishes at its end like s(top) − s; 1/s' may not
+                half = np.linspace(0.0, 1.0, 2 * _CELLS + 1)[:-1] * (top - x[-1])
+                middle = x[-1] + half + half[1] / 2
+                share = np.array([above(one) for one in middle]) / left
+                density = np.exp(offset[-1] - log_slope(middle))
+                inner = integral(-1, x[-1:] - h / 2, x[-1:], offset[-1:])[0]
+                mass[-1] = (inner + half[1] * np.sum(density * share)) / noise
         down = integral(1, x[:-1], x[1:], -offset[1:])
         rise, fall = 1 / (mass * up), 1 / (mass[1:] * down)
         generator = sparse.diags_array(

@@ -11,6 +11,7 @@ from scipy.special import beta, betainc
 
 from .._checks import found, number
 from ..limits import ShapedAttention
+from ._base import final_time
 from ._volumes import mean_below
 
 # How many standard deviations of log d the cells reach below the start
@@ -93,7 +94,7 @@ class TwoTokens(eqx.Module):
         - `d0`: the squared distance at the start, positive.
         - `t1`: T, in units of depth/width.
         """
-        d0, t1 = _distance(d0), _time(t1)
+        d0, t1 = _distance(d0), final_time(t1)
         return jnp.asarray(self._below(f, d0, np.inf, t1))
 
     def survival_probability(self, d0: float, t1: float) -> Scalar:
@@ -117,7 +118,7 @@ class TwoTokens(eqx.Module):
         - `level`: K.
         - `t1`: T, in units of depth/width.
         """
-        d0, t1 = _distance(d0), _time(t1)
+        d0, t1 = _distance(d0), final_time(t1)
         accepted, way_out = f"a number above d0 = {d0}", "At the level it is reached."
         level = number("level", level, accepted, way_out, test=lambda x: x > d0)
         return jnp.asarray(1 - self._below(np.ones_like, d0, level, t1))
@@ -178,8 +179,3 @@ class TwoTokens(eqx.Module):
 def _distance(d0) -> float:
     way_out = "It is V¹¹ − 2V¹² + V²² of two tokens."
     return number("d0", d0, "a positive number", way_out, test=lambda x: x > 0)
-
-
-def _time(t1) -> float:
-    way_out = "It is depth over width, d/n."
-    return number("t1", t1, "a positive finite time", way_out, test=lambda x: x > 0)

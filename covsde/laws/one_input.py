@@ -20,7 +20,7 @@ from .._affine import Affine
 from .._checks import check_key, count, number, parameter
 from .._jit import jit
 from .._normals import independent_normals
-from ._base import AbstractLaw
+from ._base import AbstractLaw, final_time
 from ._collocation import Collocated
 from ._volumes import mean_below
 
@@ -120,7 +120,7 @@ class OneInput(eqx.Module):
         - `num_paths`: number of independent paths.
         - `steps`: number of equal steps.
         """
-        v0, t1 = _start(v0), _time(t1)
+        v0, t1 = _start(v0), final_time(t1)
         num_paths = count("num_paths", num_paths, "Pass how many paths to simulate.")
         steps = count("steps", steps, "128 are the default.")
         return _paths(self.kappa, v0, t1, steps, check_key(key), num_paths)
@@ -145,7 +145,7 @@ class OneInput(eqx.Module):
         """
         accepted, way_out = "a positive number", "For κ < 0 ask for `law(v0, t1)`."
         kappa = number("kappa", self.kappa, accepted, way_out, test=lambda x: x > 0)
-        v0, t1 = _start(v0), _time(t1)
+        v0, t1 = _start(v0), final_time(t1)
         spread = np.exp(-_TAIL * np.sqrt(2 * t1))
         lowest = min(v0, 1.0) * np.exp(-(kappa + 1) * t1) * spread
         # far above κ the drift outruns the noise, and explosion is certain
@@ -187,7 +187,7 @@ class OneInput(eqx.Module):
         - `t1`: T, in units of depth/width.
         """
         kappa = number("kappa", self.kappa, "a finite number", "It is known.")
-        v0, t1 = _start(v0), _time(t1)
+        v0, t1 = _start(v0), final_time(t1)
         if kappa <= 0:
             return jnp.asarray(1.0)
         dual = NormLaw(-(kappa + 2), _INFINITY, t1)
@@ -206,7 +206,7 @@ class OneInput(eqx.Module):
         - `t1`: T, in units of depth/width.
         """
         kappa = number("kappa", self.kappa, "a finite number", "It is known.")
-        v0, t1 = _start(v0), _time(t1)
+        v0, t1 = _start(v0), final_time(t1)
         accepted, way_out = f"a number above v0 = {v0}", "At the level it is reached."
         level = number("level", level, accepted, way_out, test=lambda x: x > v0)
         below = mean_below(
@@ -292,7 +292,7 @@ class NormLaw(AbstractLaw):
         way_out = "For κ = 0 V is log-normal, `log_norm_law`; for κ > 0 it may explode."
         accepted = "a negative number"
         kappa = number("kappa", kappa, accepted, way_out, test=lambda x: x < 0)
-        v0, t1 = _start(v0), _time(t1)
+        v0, t1 = _start(v0), final_time(t1)
         nodes = count("nodes", nodes, "192 are the default.", least=16)
         self.logarithm = logarithm
         spread = _TAIL * np.sqrt(2 * t1)
@@ -360,11 +360,6 @@ class NormLaw(AbstractLaw):
 def _start(v0) -> float:
     way_out = "It is |x|²/n_in of an input x."
     return number("v0", v0, "a positive number", way_out, test=lambda x: x > 0)
-
-
-def _time(t1) -> float:
-    way_out = "It is depth over width, d/n."
-    return number("t1", t1, "a positive finite time", way_out, test=lambda x: x > 0)
 
 
 @jit

@@ -7,7 +7,7 @@ import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Scalar
 
 from .._checks import count, number
-from ._base import AbstractLaw
+from ._base import AbstractLaw, final_time
 from ._collocation import Collocated
 
 # How many standard deviations of artanh ρ the nodes reach beyond its range
@@ -52,8 +52,7 @@ class PairLaw(AbstractLaw):
         """
         accepted, way_out = "a number in (-1, 1)", "It is V^{ab}/√(V^{aa} V^{bb})."
         rho0 = number("rho0", rho0, accepted, way_out, test=lambda x: -1 < x < 1)
-        accepted, way_out = "a positive finite time", "It is depth over width, d/n."
-        t1 = number("t1", t1, accepted, way_out, test=lambda x: x > 0)
+        t1 = final_time(t1)
         accepted, way_out = "a number, not negative", "It is 1/2π for ShapedReLU(0, -1)."
         strength = number("strength", strength, accepted, way_out, test=lambda x: x >= 0)
         accepted, way_out = "a positive number", "It is Γ, 1 for an MLP."

@@ -8,6 +8,7 @@ import jax
 import numpy as np
 from jaxtyping import Scalar
 
+from .._checks import in_numpy
 from ..diffusions import AbstractDiffusion
 from ..drifts import AbstractDrift
 
@@ -57,8 +58,3 @@ class Bounds(eqx.Module):
 def _number(module: _Module, read: Callable[[_Module], float | Scalar]) -> float:
     with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
         return float(read(in_numpy(module)))
-
-
-def in_numpy(module: _Module) -> _Module:
-    """The same with NumPy's numbers: JAX compiles each operation on its own."""
-    return jax.tree.map(lambda x: np.asarray(x)[()] if eqx.is_array(x) else x, module)

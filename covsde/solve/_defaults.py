@@ -1,7 +1,6 @@
 """The solver and the step that are taken where none is given."""
 
 import math
-from typing import TypeVar
 
 import equinox as eqx
 import jax
@@ -9,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._checks import is_concrete
+from .._checks import in_numpy, is_concrete
 from ..drifts import ActivationDrift, rate_at
 from ..limits import AbstractLimit
 from ..solvers import (
@@ -18,8 +17,6 @@ from ..solvers import (
     NinomiyaNinomiya,
     PalindromicStrang,
 )
-
-_Module = TypeVar("_Module", bound=eqx.Module)
 
 
 def default_solver(limit: AbstractLimit) -> AbstractFactorSolver:
@@ -57,8 +54,8 @@ def default_step(
     if exact and _is_geometric(limit):
         return longest
     with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
-        noise = max(float(_in_numpy(limit.diffusion).rate(m, t1)), 1e-300)
-        rate = _in_numpy(limit.drift).rate
+        noise = max(float(in_numpy(limit.diffusion).rate(m, t1)), 1e-300)
+        rate = in_numpy(limit.drift).rate
         if rate is None:
             rate = 1.0 if v0 is None else rate_at(limit.drift, _typical(v0), t1)
         drift = max(float(rate), 1e-300)
@@ -89,9 +86,4 @@ def max_step(solver, limit, m: int, t1: float = 1.0) -> float:
     """The longest step for which the scheme is proven to work, on the way to `t1`."""
     bound = getattr(solver, "max_step", None)
     with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
-        return math.inf if bound is None else float(bound(_in_numpy(limit), m, t1))
-
-
-def _in_numpy(module: _Module) -> _Module:
-    """The same with NumPy's numbers: JAX compiles each operation on its own."""
-    return jax.tree.map(lambda x: np.asarray(x)[()] if eqx.is_array(x) else x, module)
+        return math.inf if bound is None else float(bound(in_numpy(limit), m, t1))
