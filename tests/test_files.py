@@ -1,5 +1,7 @@
 """Files put in place whole: whatever fails, there is the old one or the new one."""
 
+import errno
+import io
 import os
 import signal
 import subprocess
@@ -15,10 +17,9 @@ import pytest
 
 import covsde
 from covsde import ShapedMLP, ShapedReLU, UnshapedMLP, _files
-from covsde._files import replacing
+from covsde._files import Aside, replacing
 from covsde.observables import LogNorm
 
-resource = pytest.importorskip("resource")
 pytest.importorskip("h5netcdf")
 xarray = pytest.importorskip("xarray")
 
@@ -29,13 +30,29 @@ KEY = jax.random.key(0)
 
 @contextmanager
 def full_at(size):
-    """No file may grow beyond `size`, as on a full disk; the system says so to `write`."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (size, before[1]))
+    """No file of a result may grow beyond `size`, as on a full disk.
+
+    A limit of the system's would be one of the whole process, compiler and all.
+    """
+
+    class Full(io.FileIO):
+        def write(self, data, /):
+            room = size - self.tell()
+            if room <= 0:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            return super().write(memoryview(data)[:room])
+
+        def truncate(self, size_=None, /):
+            if (self.tell() if size_ is None else size_) > size:
+                raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
+            return super().truncate(size_)
+
+    bases = Aside.__bases__
+    Aside.__bases__ = (Full,)
     try:
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        Aside.__bases__ = bases
 
 
 @pytest.fixture(scope="module")
@@ -110,7 +127,7 @@ def test_an_error_midway_leaves_the_old_file(results, error, tmp_path, monkeypat
 def test_ctrl_c_in_the_midst_of_a_write(results, at, tmp_path, monkeypatch):
     """Raised within HDF5, it would end the process."""
     results["ensemble"](tmp_path)
-    before, writes, write = contents(tmp_path), [], _files.Aside.write
+    before, writes, write = contents(tmp_path), [], Aside.write
 
     def interrupted(self, data):
         writes.append(len(data))
@@ -118,7 +135,7 @@ def test_ctrl_c_in_the_midst_of_a_write(results, at, tmp_path, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
         return write(self, data)
 
-    monkeypatch.setattr(_files.Aside, "write", interrupted)
+    monkeypatch.setattr(Aside, "write", interrupted)
     with pytest.raises(KeyboardInterrupt):
         results["ensemble"](tmp_path)
     assert len(writes) > at
