@@ -11,25 +11,49 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+_TABLE = 2**20  # HDF5 reads no longer piece again
+
 
 class Aside(io.FileIO):
-    """A file that keeps its first error for later, and takes nothing after it.
+    """A file that keeps its first error for later, and seems to be written all the same.
 
-    HDF5 cannot close a file that it fails to write, and takes the process down with it.
+    HDF5 cannot close a file that it fails to write, and takes the process down with it. It
+    reads its own tables again, so what is lost of these stays in memory until the end.
     """
 
     error: BaseException | None = None
 
+    def __init__(self, *arguments):
+        super().__init__(*arguments)
+        self._lost: list[tuple[int, bytes]] = []
+
     def write(self, data, /) -> int:
         """Writes all of `data`."""
-        rest = memoryview(data)
+        begin, rest = self.tell(), memoryview(data)
         size = rest.nbytes
         try:
             while rest.nbytes and self.error is None:
                 rest = rest[super().write(rest) :]
         except OSError as error:
             self.error = error
+        if rest.nbytes:
+            if size <= _TABLE:
+                self._lost.append((begin, bytes(data)))
+            self.seek(begin + size)
         return size
+
+    def readinto(self, buffer, /) -> int:
+        """Reads what was written, lost or not."""
+        begin, into = self.tell(), memoryview(buffer)
+        if not self._lost:
+            return super().readinto(buffer)
+        super().readinto(buffer)
+        for at, data in self._lost:
+            first, last = max(at, begin), min(at + len(data), begin + into.nbytes)
+            if first < last:
+                into[first - begin : last - begin] = data[first - at : last - at]
+        self.seek(begin + into.nbytes)
+        return into.nbytes
 
     def truncate(self, size=None, /) -> int:
         """Cuts or lengthens it to `size`."""

@@ -98,6 +98,28 @@ def test_a_full_disk_leaves_the_old_file(results, kind, size, tmp_path):
     assert contents(tmp_path).keys() == before.keys()
 
 
+def test_what_a_full_disk_lost_is_read_all_the_same(tmp_path):
+    """HDF5 reads its tables again as it closes; of garbage it makes what it will."""
+    draw, size = np.random.default_rng(0), 5000
+    plain = io.BytesIO(bytes(size))
+    with full_at(1000), Aside(tmp_path / "file", "x+") as file:
+        for _ in range(300):
+            begin, length = map(int, draw.integers([0, 1], [size - 300, 300]))
+            data = draw.bytes(length)
+            for some in (file, plain):
+                some.seek(begin)
+                assert some.write(data) == length
+                assert some.tell() == begin + length
+            for some in (file, plain):
+                some.seek(begin // 2)
+            seen = bytearray(200)
+            written = plain.getbuffer()[begin // 2 :][:200]
+            assert file.readinto(seen) == 200 and file.tell() == begin // 2 + 200
+            assert seen == written
+            written.release()
+        assert isinstance(file.error, OSError)
+
+
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_first_save_that_fails_leaves_nothing(results, kind, tmp_path):
     if kind == "figures":
