@@ -19,8 +19,10 @@ import jax.numpy as jnp
 import numpy as np
 
 import covsde
+from covsde.brownian import Motion
+from covsde.functionals import AbstractFunctional
 from covsde.matrices import Lower, factorise
-from covsde.solvers.stopped import Stopped, mean_variance
+from covsde.solve import on_grid
 
 # length and number of steps; arrays, so that one compilation serves all
 STEPS = [(jnp.asarray(h), jnp.asarray(n)) for h, n in ((0.2, 40), (0.05, 40), (0.005, 100))]
@@ -117,41 +119,59 @@ def count_lost(start: Lower):
     return lost
 
 
+class Lost(AbstractFunctional):
+    """The steps after which the rank has fallen, or the state is not finite."""
+
+    rank: jax.Array
+
+    def start(self, y):
+        return jnp.zeros(y.batch, y.dtype)
+
+    def update(self, value, step):
+        y = step.after
+        finite = jnp.isfinite(jnp.sum(y.squared_rows(), axis=y.row_axis()))
+        rank = jnp.sum(jnp.abs(y.diagonal()) > 0, axis=y.row_axis())
+        return value + ~(finite & (rank >= self.rank))
+
+
+class Steps(AbstractFunctional):
+    """The steps that a path has taken."""
+
+    def start(self, y):
+        return jnp.zeros(y.batch, y.dtype)
+
+    def update(self, value, step):
+        return value + 1
+
+
 @eqx.filter_jit
 def lost_under_attention(limit, v0, h, steps, num_paths, key, regular):
-    """Path-steps before `LEVEL`, those that left the cone, and those that exploded."""
-    m = v0.shape[-1]
-    path = covsde.BrownianGrid(
-        jnp.arange(2 * MAX_STEPS + 1) * (h / 2),
-        m,
-        key=key,
-        num_paths=num_paths,
-        noise_shape=limit.diffusion.noise_shape,
+    """Path-steps before `LEVEL`, those that left the cone, and paths that had no state."""
+    rank = jnp.sum(jnp.abs(factorise(v0).diagonal()) > 0)
+    motion = Motion(
+        key,
+        jnp.arange(num_paths, dtype=jnp.uint32),
+        v0.shape[-1],
+        2,
+        v0.dtype,
+        limit.diffusion.noise_shape,
     )
-    start = factorise(jnp.broadcast_to(v0, (num_paths, m, m))).as_invertible(regular)
-    saves = diffrax.SaveAt(
-        subs=[
-            diffrax.SubSaveAt(steps=True, fn=count_lost(start)),
-            diffrax.SubSaveAt(t1=True),
-        ],
-        solver_state=True,
+    ends = jnp.minimum(jnp.arange(MAX_STEPS + 1), steps) * h
+    paths = on_grid(
+        limit,
+        covsde.NinomiyaNinomiya(),
+        v0,
+        motion,
+        ends,
+        ends[-1:],
+        jnp.asarray(LEVEL, v0.dtype),
+        regular,
+        between=False,
+        functionals={"lost": Lost(rank), "steps": Steps()},
     )
-    solution = diffrax.diffeqsolve(
-        limit.terms(path),
-        Stopped(covsde.NinomiyaNinomiya(), jnp.asarray(LEVEL)),
-        t0=0.0,
-        t1=steps * h,
-        dt0=h,
-        y0=start,
-        saveat=saves,
-        max_steps=MAX_STEPS,
-    )
-    (at_steps, _), (lost, ends) = solution.ts, solution.ys
-    stopped_at = solution.solver_state.stopped_at
-    end = jax.tree.map(lambda x: x[-1], ends)
-    below = jnp.isfinite(stopped_at) & (mean_variance(end) <= LEVEL)
-    ran = jnp.sum(jnp.round(jnp.minimum(stopped_at, steps * h) / h))
-    return ran, jnp.sum(jnp.where(jnp.isfinite(at_steps), lost, 0)), jnp.sum(below)
+    lost, ran = paths.kept["lost"], paths.kept["steps"]
+    without = jnp.sum(jnp.isnan(paths.vs[:, -1, 0, 0]))
+    return jnp.sum(ran), jnp.sum(lost), without
 
 
 def attention_table(starts, num_paths: int, key):

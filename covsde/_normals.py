@@ -45,10 +45,13 @@ def independent_normals(
     """Independent normals of mean 0 and this standard deviation, `entries` for each path.
 
     `paths` are global indices `(num_paths,)`, or None for a single matrix; path `i` gets
-    the same normals whichever other paths it is drawn with.
+    the same normals whichever other paths it is drawn with. `key` and `deviation` are one
+    for all paths, or one for each: words `(2, num_paths)` and `(num_paths,)`.
     """
     index = jnp.zeros((1,), jnp.uint32) if paths is None else paths.astype(jnp.uint32)
     deviation = jnp.asarray(deviation, dtype)
+    if deviation.ndim:
+        deviation = deviation[None]
     if normals == "box-muller":
         bits = _bits(key, -(-entries // 2), index, dtype)
         z = _turned(_radius(bits, deviation), bits, entries)
@@ -57,13 +60,21 @@ def independent_normals(
     return z[:, 0] if paths is None else z
 
 
+def independent_uniforms(key: Array, paths: Array, dtype) -> Float[Array, " num_paths"]:
+    """Independent numbers of (0, 1), one for each path; `key` as for the normals."""
+    bits = _bits(key, 1, paths.astype(jnp.uint32), dtype)
+    return (_high(bits)[0].astype(dtype) + 0.5) * 2.0**-32
+
+
 # 64 random bits: one word in float64, two in float32, which may have no longer ones
 _Bits = Array | tuple[Array, Array]
 
 
 def _bits(key: PRNGKeyArray, blocks: int, index: Array, dtype) -> _Bits:
     """Random bits, `(blocks, num_paths)` of them."""
-    words = jax.random.key_data(key)
+    words = key if key.dtype == jnp.uint32 else jax.random.key_data(key)
+    if words.ndim > 1:
+        words = words[:, None]
     draw = _block if dtype == jnp.float64 else _halves
     return draw(words, blocks, index)
 

@@ -9,7 +9,9 @@ _PARITY = 0x1BD11BDA
 
 
 def threefry_2x32(
-    key: UInt32[Array, " 2"], first: UInt32[Array, "..."], second: UInt32[Array, "..."]
+    key: UInt32[Array, "2 *batch"],
+    first: UInt32[Array, "..."],
+    second: UInt32[Array, "..."],
 ) -> tuple[UInt32[Array, "..."], UInt32[Array, "..."]]:
     """A block of 64 random bits, for a key and each counter of two words.
 
@@ -29,8 +31,8 @@ def threefry_2x32(
     return x, y
 
 
-def fold_in(key: PRNGKeyArray, number: Array) -> UInt32[Array, " 2"]:
-    """The words of `jax.random.fold_in(key, number)`, without a loop."""
+def fold_in(key: PRNGKeyArray, number: Array) -> UInt32[Array, "2 *batch"]:
+    """The words of `jax.random.fold_in(key, number)`, without a loop, for each number."""
     words = jax.random.key_data(key)
-    zero = jnp.zeros((), jnp.uint32)
-    return jnp.stack(threefry_2x32(words, zero, jnp.asarray(number).astype(jnp.uint32)))
+    number = jnp.asarray(number).astype(jnp.uint32)
+    return jnp.stack(threefry_2x32(words, jnp.zeros_like(number), number))

@@ -6,18 +6,25 @@ device, and is the same each time it is asked for (so reverse-mode gradients may
 it). Increments over several cells add up, so coarse and fine steps share one path.
 """
 
+from collections.abc import Callable
 from typing import Any, Literal, cast
 
 import diffrax
 import equinox as eqx
 import equinox.internal as eqxi
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jaxtyping import Array, Float, PRNGKeyArray
+from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
 from ._checks import check_finite, check_key, count, is_concrete, real_array
-from ._normals import Normals, check_normals, independent_normals
+from ._normals import (
+    Normals,
+    check_normals,
+    independent_normals,
+    independent_uniforms,
+)
 from ._threefry import fold_in
 from .matrices import Lower, Square, apart, multiply, num_entries
 
@@ -205,30 +212,160 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         path which is straight within each cell.
         """
         del left
-        if use_levy and self.noise_shape != "triangle":
-            raise ValueError(
-                "`BrownianGrid` has Lévy areas of lower triangles alone; got the noise "
-                f"shape {self.noise_shape!r}. Use a solver that needs none."
-            )
+        if use_levy:
+            _refuse_area(self.noise_shape)
         start, end = (self.ts[0], t0) if t1 is None else (t0, t1)
         start, end = jnp.asarray(start), jnp.asarray(end)
-        if use_levy:
-            return self._with_area(*_cells(self.ts, start, end))
-        return _added_up(self, start, end)
-
-    def _with_area(self, first: Array, last: Array) -> LevyIncrement:
-        """The increment over cells from `first` to `last`, and its area."""
+        if not use_levy:
+            return _added_up(self, start, end)
         batch = () if self.num_paths is None else (self.num_paths,)
         nothing = jnp.zeros((count_entries(self.noise_shape, self.m), *batch), self.dtype)
         zero = cast(Lower, arrange(self.noise_shape, nothing, self.m))
+        return _with_area(self.cell, *_cells(self.ts, start, end), zero)
 
-        def add(index, total: LevyIncrement) -> LevyIncrement:
-            increment = self.cell(index)
-            n, dn = (x.scale_diagonal(0.5**0.5) for x in (total.motion, increment))
-            area = (multiply(n, dn) - multiply(dn, n)) * 0.5
-            return LevyIncrement(total.motion + increment, total.area + area)
 
-        return lax.fori_loop(first, last, add, LevyIncrement(zero, zero))
+class Motion(eqx.Module):
+    """The Brownian motion of some paths, of which each step asks by its own number.
+
+    A path's increments belong to the key, its global index and the number of its step, as
+    those of a grid belong to its cells: so steps may have any length that is known when
+    they begin, the same for all paths or another for each.
+    """
+
+    key: PRNGKeyArray
+    paths: UInt32[Array, " num_paths"]
+    m: int = eqx.field(static=True)
+    cells: int = eqx.field(static=True)  # in a step
+    dtype: np.dtype = eqx.field(static=True)
+    noise_shape: NoiseShape = eqx.field(static=True)
+    normals: Normals = eqx.field(static=True, default="box-muller")
+    exchanged: bool = eqx.field(static=True, default=False)
+
+    @staticmethod
+    def of(grid: BrownianGrid, cells: int) -> "Motion":
+        """That of a grid, by steps of so many of its cells, which are equally long."""
+        return Motion(
+            grid.key,
+            grid.first_path + jnp.arange(grid.num_paths or 1, dtype=jnp.uint32),
+            grid.m,
+            cells,
+            grid.dtype,
+            grid.noise_shape,
+            grid.normals,
+            grid.exchanged,
+        )
+
+    def step(self, number: Array, length: Array) -> "OneStep":
+        """The increments over a step, of all paths or of each."""
+        return OneStep(
+            motion=self,
+            number=jnp.asarray(number),
+            length=jnp.asarray(length, self.dtype),
+        )
+
+    def uniforms(self, number: Array) -> Float[Array, " num_paths"]:
+        """Numbers of (0, 1), one for a step of each path, independent of its increments."""
+        apart_from = jax.random.wrap_key_data(
+            fold_in(self.key, jnp.uint32(2**32 - 1)), impl="threefry2x32"
+        )
+        return independent_uniforms(fold_in(apart_from, number), self.paths, self.dtype)
+
+
+class OneStep(diffrax.AbstractBrownianPath):
+    """A Brownian path that knows one step, of all paths or of each, and its halves.
+
+    It is asked for all of it, whatever the times: of a step of each path there are many.
+    """
+
+    motion: Motion
+    number: Array
+    length: Array
+    shift: Array | None = None  # per unit of time, `(entries, num_paths)`
+    levy_area: type = eqx.field(static=True, default=diffrax.BrownianIncrement)
+
+    @property
+    def t0(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The start of the step."""
+        return jnp.zeros_like(self.length)
+
+    @property
+    def t1(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """The end of the step, from its start."""
+        return self.length
+
+    def evaluate(self, t0, t1=None, left=True, use_levy=False) -> Any:
+        """The increment of the step; with `use_levy` its area, too."""
+        del t0, t1, left
+        if not use_levy:
+            return _over(self, 0, self.motion.cells)
+        _refuse_area(self.motion.noise_shape)
+        return _with_area(
+            lambda index: _over(self, index, 1),
+            0,
+            self.motion.cells,
+            cast(Lower, self.arranged(jnp.zeros(self._shape, self.motion.dtype))),
+        )
+
+    def uniforms(self) -> Float[Array, " num_paths"]:
+        """Numbers of (0, 1), one for each path, independent of the increments."""
+        return self.motion.uniforms(self.number)
+
+    def half(self, which: int) -> Any:
+        """The increment of the first half, 0, or of the second, 1."""
+        size = self.motion.cells // 2
+        return _over(self, which * size, size)
+
+    def entries(self, first: Array | int = 0, cells: int | None = None) -> Array:
+        """The independent entries over some cells, `(entries, num_paths)`; all if None."""
+        motion = self.motion
+        cells = motion.cells if cells is None else cells
+        deviation = jnp.sqrt(self.length / motion.cells)
+
+        def drawn(index) -> Array:
+            number = self.number * motion.cells + index
+            return _entries(motion, number, motion.paths, deviation)
+
+        total = drawn(first)
+        if cells > 1:
+            total = lax.fori_loop(1, cells, lambda i, x: x + drawn(first + i), total)
+        if self.shift is None:
+            return total
+        return total + self.shift * (self.length * cells / motion.cells)
+
+    @property
+    def _shape(self) -> tuple[int, int]:
+        motion = self.motion
+        return count_entries(motion.noise_shape, motion.m), motion.paths.size
+
+    def arranged(self, entries: Array) -> Any:
+        """Entries as the matrices that the noise takes."""
+        return arrange(self.motion.noise_shape, entries, self.motion.m)
+
+
+@apart
+def _over(step: OneStep, first: Array | int, cells: int) -> Any:
+    """The increment over some cells of a step."""
+    return step.arranged(step.entries(first, cells))
+
+
+def _refuse_area(noise_shape: NoiseShape) -> None:
+    if noise_shape != "triangle":
+        raise ValueError(
+            "`BrownianGrid` has Lévy areas of lower triangles alone; got the noise shape "
+            f"{noise_shape!r}. Use a solver that needs none."
+        )
+
+
+def _with_area(cell: Callable[[Any], Lower], first, last, zero: Lower) -> LevyIncrement:
+    """The increment over cells from `first` to `last`, and its area."""
+
+    def add(index, total: LevyIncrement) -> LevyIncrement:
+        increment = cell(index)
+        n, dn = (x.scale_diagonal(0.5**0.5) for x in (total.motion, increment))
+        area = (multiply(n, dn) - multiply(dn, n)) * 0.5
+        return LevyIncrement(total.motion + increment, total.area + area)
+
+    return lax.fori_loop(first, last, add, LevyIncrement(zero, zero))
 
 
 @apart
@@ -246,17 +383,22 @@ def _summed(path: BrownianGrid, start: Array, end: Array) -> Array:
     return lax.fori_loop(first + 1, last, lambda i, x: x + _drawn(path, i, one), total)
 
 
-@apart
 def _drawn(path: BrownianGrid, index: Array, times: Array) -> Array:
     """The entries of the increment over one cell, `times` a number."""
     paths = None
     if path.num_paths is not None:
         paths = path.first_path + jnp.arange(path.num_paths, dtype=jnp.uint32)
-    entries = count_entries(path.noise_shape, path.m)
-    drawn = jnp.asarray(index) ^ 1 if path.exchanged else index
-    words = fold_in(path.key, drawn)
     deviation = times * jnp.sqrt(path.ts[index + 1] - path.ts[index])
-    return independent_normals(words, entries, paths, path.dtype, path.normals, deviation)
+    return _entries(path, index, paths, deviation)
+
+
+@apart
+def _entries(path: Any, index: Array, paths: Array | None, deviation: Array) -> Array:
+    """The entries over the cell of this number, that of all paths or of each."""
+    drawn = jnp.asarray(index) ^ 1 if path.exchanged else index
+    count = count_entries(path.noise_shape, path.m)
+    words = fold_in(path.key, drawn)
+    return independent_normals(words, count, paths, path.dtype, path.normals, deviation)
 
 
 @apart

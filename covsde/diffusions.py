@@ -78,10 +78,16 @@ class AbstractDiffusion(eqx.Module):
         """Whether there is known to be no noise, so that all paths are one."""
         return False
 
-    def gain(self, t: float | Scalar) -> float | Scalar | None:
+    def gain(self, t: float | Array) -> float | Scalar | None:
         """Γ at time `t` if the noise is `√Γ F dS Fᵀ` at all times; None for any other."""
         del t
         return None
+
+    def gains(self, t: float | Array) -> float | Array | None:
+        """Γ at one time, or at that of each path."""
+        if self.autonomous or jnp.ndim(t) == 0:
+            return self.gain(t)
+        return jax.vmap(self.gain)(t)
 
     @property
     def is_congruence(self) -> bool:
@@ -118,12 +124,17 @@ class AbstractDiffusion(eqx.Module):
         gain = self.largest_gain(t1)
         return (1.0 if gain is None else gain) * m**1.5 / 2
 
-    def speed(self, t: Scalar, factor: Lower, args: Any) -> Array:
+    def speed(self, t: Array, factor: Lower, args: Any) -> Array:
         """Inverse time scale at `V = L Lᵀ`, per path, of a noise that grows with `V`."""
         del t, args
         return jnp.zeros(factor.batch, factor.dtype)
 
-    def tangent(self, t: Scalar, frame: Square, increment: Any, args: Any) -> Tangent:
+    @property
+    def speeds_up(self) -> bool:
+        """Whether `speed` depends on V, so that each path needs a clock of its own."""
+        return type(self).speed is not AbstractDiffusion.speed
+
+    def tangent(self, t: Array, frame: Square, increment: Any, args: Any) -> Tangent:
         """`∘dF` at the factor `frame` of any `V`, for an increment of `noise_shape`.
 
         By default `½ √Γ F dS`.
@@ -133,7 +144,7 @@ class AbstractDiffusion(eqx.Module):
         half = symmetric_gaussian(increment) * (0.5 * jnp.sqrt(gain))
         return Tangent(right=Square.from_triangle(half))
 
-    def correction(self, t: Scalar, frame: Square, rank: int | Array, args: Any) -> Tangent:
+    def correction(self, t: Array, frame: Square, rank: int | Array, args: Any) -> Tangent:
         """What `dt` multiplies so that `V = F Fᵀ`, of this rank, has no drift (Itô's).
 
         The Stratonovich equation is `dF = ∘tangent + correction dt`. By default
@@ -144,9 +155,9 @@ class AbstractDiffusion(eqx.Module):
         identity = Square.identity(frame.m, frame.batch, frame.dtype)
         return Tangent(right=identity * (-0.25 * gain * (rank + 1)))
 
-    def apply(self, t: Scalar, factor: Lower, increment: Any, args: Any) -> Symmetric:
+    def apply(self, t: Array, factor: Lower, increment: Any, args: Any) -> Symmetric:
         """`Σ(V)^{1/2} dB` at `V = L Lᵀ`: by default `dF Fᵀ + F dFᵀ` of `tangent`."""
-        gain = self.gain(t)
+        gain = self.gains(t)
         if gain is not None:
             root = jnp.sqrt(jnp.asarray(gain, factor.dtype))
             return congruence(factor, symmetric_gaussian(increment) * root)
@@ -155,13 +166,13 @@ class AbstractDiffusion(eqx.Module):
         one_side = multiply_square(moved, frame.mT)
         return (one_side + one_side.mT).symmetric()
 
-    def trace_variance(self, t: Scalar, factor: Lower, args: Any) -> Array:
+    def trace_variance(self, t: Array, factor: Lower, args: Any) -> Array:
         """`(d tr V)²/dt` at `V = L Lᵀ`, one per path.
 
         By default `2 Γ tr V²`, or found by differentiation: the trace is linear in the
         Brownian entries, and its coefficients' squares add up.
         """
-        gain = self.gain(t)
+        gain = self.gains(t)
         if gain is not None:
             v = Square.from_triangle(gram(factor))
             return 2 * jnp.asarray(gain, factor.dtype) * v.squared_norm()
@@ -199,9 +210,9 @@ class AbstractDiffusion(eqx.Module):
             return MergedDiffusion((self, other))
         return SumDiffusion((self, other))
 
-    def _given_gain(self, t: float | Scalar, method: str, dtype: Any) -> Array:
+    def _given_gain(self, t: float | Array, method: str, dtype: Any) -> Array:
         """Γ, where a method has been left to follow from it."""
-        gain = self.gain(t)
+        gain = self.gains(t)
         if gain is None:
             self._refuse(method)
         return jnp.asarray(gain, dtype)

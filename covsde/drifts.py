@@ -33,17 +33,17 @@ class AbstractDrift(eqx.Module):
     accepts_singular: ClassVar[bool] = True
 
     @abc.abstractmethod
-    def __call__(self, t: Scalar, v: Float[Array, "m m"], args: Any) -> Array:
+    def __call__(self, t: Array, v: Float[Array, "m m"], args: Any) -> Array:
         """`b(t, V)`, m×m and symmetric, for one covariance `V`.
 
         `V` is singular, in the last digits, only where the start is.
         """
 
-    def batched(self, t: Scalar, v: Symmetric, args: Any) -> Symmetric:
+    def batched(self, t: Array, v: Symmetric, args: Any) -> Symmetric:
         """`b(t, V)` for a batch of matrices."""
         return v.map_dense(lambda one: self(t, one, args))
 
-    def flow(self, t: Scalar, h: Array, factor: Lower, args: Any) -> Lower:
+    def flow(self, t: Array, h: Array, factor: Lower, args: Any) -> Lower:
         """Moves the factor of `V` by `dV = b dt` from `t` to `t + h`, within the cone.
 
         `h` is one time, or one for each path. The drift is that of the middle of the step.
@@ -51,7 +51,7 @@ class AbstractDrift(eqx.Module):
         middle = middle_of_step(t, h)
         return positive_definite_flow(lambda v: self.batched(middle, v, args), factor, h)
 
-    def fourth_order_flow(self, t: Scalar, h: Array, factor: Lower, args: Any) -> Lower:
+    def fourth_order_flow(self, t: Array, h: Array, factor: Lower, args: Any) -> Lower:
         """`flow`, of order 4 in `h` where the drift does not change with time.
 
         For means that are extrapolated; `V` should not be close to singular.
@@ -77,6 +77,11 @@ class AbstractDrift(eqx.Module):
         return jnp.zeros(factor.batch, factor.dtype)
 
     @property
+    def speeds_up(self) -> bool:
+        """Whether `speed` depends on V, so that each path needs a clock of its own."""
+        return type(self).speed is not AbstractDrift.speed
+
+    @property
     def can_explode(self) -> bool:
         """Whether the drift may take `V` to infinity in finite time."""
         return True
@@ -91,9 +96,9 @@ class AbstractDrift(eqx.Module):
         return (self,)
 
 
-def middle_of_step(t: Scalar, h: Array) -> Array:
+def middle_of_step(t: Array, h: Array) -> Array:
     """`t + h/2`, of the whole step where some paths are slowed within it."""
-    return t + jnp.max(h) / 2
+    return t + (jnp.max(h) if t.ndim == 0 else h) / 2
 
 
 class SumDrift(AbstractDrift):
@@ -140,6 +145,10 @@ class SumDrift(AbstractDrift):
         return jnp.sum(jnp.stack([part.speed(factor) for part in self.parts]), axis=0)
 
     @property
+    def speeds_up(self):
+        return any(part.speeds_up for part in self.parts)
+
+    @property
     def max_step(self):
         *outer, inner = (part.max_step for part in self.parts)
         return jnp.min(jnp.asarray([inner, *(2 * longest for longest in outer)]))
@@ -160,7 +169,7 @@ class SumDrift(AbstractDrift):
 
 
 @apart
-def _flow(drift: AbstractDrift, t: Scalar, h: Array, factor: Lower, args: Any) -> Lower:
+def _flow(drift: AbstractDrift, t: Array, h: Array, factor: Lower, args: Any) -> Lower:
     """A flow, compiled once for its two halves, and for all parts that are alike."""
     return drift.flow(t, h, factor, args)
 
@@ -216,6 +225,14 @@ class ActivationDrift(AbstractDrift):
     def rate(self):
         rate = self.activation.rate
         return None if rate is None else rate * self.gain
+
+    def speed(self, factor):
+        """The activation's own speed, times γ²."""
+        return self.activation.speed(factor) * self.gain.astype(factor.dtype)
+
+    @property
+    def speeds_up(self):
+        return self.activation.speeds_up
 
     @property
     def can_explode(self):

@@ -5,14 +5,16 @@ The state `y` may be dense covariances, `(m, m)` or `(num_paths, m, m)`, or pack
 that move the factor call `vf` with a `Lower` and are handed what they need at it.
 """
 
+import dataclasses
 from typing import Any
 
 import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
-from jaxtyping import Array, Scalar
+from jaxtyping import Array
 
+from .brownian import OneStep
 from .diffusions import AbstractDiffusion, Tangent
 from .drifts import AbstractDrift
 from .matrices import Lower, Square, Symmetric, apart, cholesky
@@ -28,39 +30,45 @@ def like(result: Symmetric, y: Array | Symmetric) -> Array | Symmetric:
     return result if isinstance(y, Symmetric) else result.to_dense()
 
 
+def since(start: float | Array, t: Any) -> Array:
+    """The time `t` after the start."""
+    return jnp.asarray(t) if isinstance(start, float) and start == 0 else start + t
+
+
 class DriftOnFactor(eqx.Module):
     """A drift, bound to its arguments, as a solver on the factor uses it."""
 
     drift: AbstractDrift
     args: Any
+    start: float | Array = 0.0
     order: int = eqx.field(static=True, default=2)
 
-    def flow(self, t: Scalar, h: Array, factor: Lower) -> Lower:
+    def flow(self, t: Array, h: Array, factor: Lower) -> Lower:
         """Moves the factor of `V` by the drift from `t` to `t + h`."""
-        return _flow(self, t, h, factor)
+        return _flow(self, since(self.start, t), h, factor)
 
     def of_order(self, order: int) -> "DriftOnFactor":
         """The same drift, whose flow is of order 2 or 4."""
-        return DriftOnFactor(self.drift, self.args, order)
+        return dataclasses.replace(self, order=order)
 
     def speed(self, factor: Lower) -> Array:
         """Inverse time scale at `V = L Lᵀ`, one per path."""
         return self.drift.speed(factor)
 
-    def velocity(self, t: Scalar, v: Symmetric) -> Symmetric:
+    def velocity(self, t: Array, v: Symmetric) -> Symmetric:
         """`b(t, V)`."""
-        return _velocity(self.drift, t, v, self.args)
+        return _velocity(self.drift, since(self.start, t), v, self.args)
 
 
 @apart
-def _flow(bound: DriftOnFactor, t: Scalar, h: Array, factor: Lower) -> Lower:
+def _flow(bound: DriftOnFactor, t: Array, h: Array, factor: Lower) -> Lower:
     drift = bound.drift
     flow = drift.fourth_order_flow if bound.order == 4 else drift.flow
     return flow(t, h, factor, bound.args)
 
 
 @apart
-def _velocity(drift: AbstractDrift, t: Scalar, v: Symmetric, args: Any) -> Symmetric:
+def _velocity(drift: AbstractDrift, t: Array, v: Symmetric, args: Any) -> Symmetric:
     return drift.batched(t, v, args)
 
 
@@ -71,19 +79,21 @@ class Elapsed(eqx.Module):
     commutative noise (`ItoMilstein`) or for Stratonovich terms (`EulerHeun`).
     """
 
-    dt: Scalar
+    dt: Array
 
 
 class DriftTerm(diffrax.AbstractTerm):
     """`b(t, V) dt`."""
 
     drift: AbstractDrift
+    start: float | Array = 0.0  # where the term's time 0 is
 
     def vf(self, t, y, args):
         """`b(t, V)` in the form of `y`; for a factor, the drift bound to `args`."""
         if isinstance(y, Lower):
-            return DriftOnFactor(self.drift, args)
-        return like(_velocity(self.drift, jnp.asarray(t), as_symmetric(y), args), y)
+            return DriftOnFactor(self.drift, args, self.start)
+        t = since(self.start, t)
+        return like(_velocity(self.drift, t, as_symmetric(y), args), y)
 
     def contr(self, t0, t1, **kwargs):
         """`dt`."""
@@ -101,15 +111,15 @@ class BoundNoise(eqx.Module):
     """
 
     diffusion: AbstractDiffusion
-    t: Scalar
+    t: Array
     args: Any
     factor: Lower | None = None
     dense: bool = eqx.field(static=True, default=False)
 
     @property
-    def gain(self) -> float | Scalar | None:
+    def gain(self) -> float | Array | None:
         """Γ if the noise is `√Γ F dS Fᵀ`, None for any other."""
-        return self.diffusion.gain(self.t)
+        return self.diffusion.gains(self.t)
 
     def tangent(self, frame: Square, increment: Any) -> Tangent:
         """`∘dF` at the factor `frame` of any `V`."""
@@ -143,18 +153,21 @@ class NoiseTerm(diffrax.AbstractTerm):
 
     diffusion: AbstractDiffusion
     path: diffrax.AbstractPath
+    start: float | Array = 0.0  # where the term's time 0 is
 
     def vf(self, t, y, args):
         """The noise bound to `t` and `args`, and to `V` unless `y` is a factor."""
-        t = jnp.asarray(t)
+        t = since(self.start, t)
         if isinstance(y, Lower):
             return BoundNoise(self.diffusion, t, args)
         factor = cholesky(as_symmetric(y))
         dense = not isinstance(y, Symmetric)
         return BoundNoise(self.diffusion, t, args, factor, dense)
 
-    def contr(self, t0, t1, **kwargs):
-        """The Brownian increment."""
+    def contr(self, t0, t1, half=None, **kwargs):
+        """The Brownian increment; of a step that is known whole, one of its halves."""
+        if half is not None and isinstance(self.path, OneStep):
+            return self.path.half(half)
         return self.path.evaluate(t0, t1, **kwargs)
 
     def prod(self, vf, control):

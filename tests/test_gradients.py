@@ -132,7 +132,7 @@ def of_all_saved(c_plus, num_paths, saveat):
 
 def test_modes_agree_whatever_is_kept(monkeypatch):
     """Forward; and in reverse by blocks of steps, the last padded, and parts of paths."""
-    monkeypatch.setattr(sys.modules["covsde.solve._integrate"], "_STATES_KEPT", 3)
+    monkeypatch.setattr(sys.modules["covsde.solve._grid"], "_STATES_KEPT", 3)
     monkeypatch.setattr(sys.modules["covsde.solve._plan"], "_ENTRIES_KEPT", 0)
 
     def statistic(c_plus):

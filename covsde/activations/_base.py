@@ -86,6 +86,15 @@ class AbstractActivation(eqx.Module):
         """
         return None
 
+    def speed(self, factor: Lower) -> Array:
+        """Inverse time scale at `V = L Lᵀ`, per path, of a drift that grows with `V`."""
+        return jnp.zeros(factor.batch, factor.dtype)
+
+    @property
+    def speeds_up(self) -> bool:
+        """Whether `speed` depends on V, so that each path needs a clock of its own."""
+        return type(self).speed is not AbstractActivation.speed
+
     @property
     def stability_index(self) -> float | Scalar:
         """κ of the one-input equation `dV = κ V(V−1) dt + √2 V dB`; NaN if not of it."""

@@ -115,6 +115,16 @@ class ShapedSmooth(AbstractActivation):
         a, b = self.coefficients
         return 3 * a + 2 * jnp.abs(b)
 
+    def speed(self, factor):
+        """`κ max V^{aa}`, at which the largest variance grows."""
+        a, b = self.coefficients
+        return jnp.maximum(3 * a + 2 * b, 0.0).astype(factor.dtype) * factor.largest_row()
+
+    @property
+    def speeds_up(self):
+        """Whether it can explode, which of traced parameters nobody knows."""
+        return not is_concrete(self.stability_index) or self.can_explode
+
     @property
     def exponent(self):
         """p."""

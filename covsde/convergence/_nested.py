@@ -87,15 +87,15 @@ def nested(
     return tuple(
         Solution(
             ts=ts,
-            vs=vs,
-            stopped_at=stopped_at,
+            vs=paths.vs,
+            stopped_at=paths.stopped_at,
             limit=limit,
             key=problem.key,
             solver=solver,
             dt0=problem.t1 / number,
-            projections=projections,
+            projections=paths.projections,
         )
-        for number, (ts, vs, stopped_at, projections) in zip(numbers, runs, strict=True)
+        for number, (ts, paths) in zip(numbers, runs, strict=True)
     )
 
 
@@ -108,6 +108,6 @@ def _nested(limit, solver, v0, t1, level, key, num_paths, numbers, regular):
     for number in numbers:
         steps = grid[:: numbers[-1] // number]
         runs.append(
-            (steps, *integrate(limit, solver, v0, path, steps, steps, level, regular))
+            (steps, integrate(limit, solver, v0, path, steps, steps, level, regular))
         )
     return runs

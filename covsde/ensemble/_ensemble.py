@@ -172,5 +172,5 @@ def _samples(run: Run, paths: Range) -> Samples | None:
     if run.v0.ndim == 3:
         own = run.v0[paths.first : paths.last]
         run = eqx.tree_at(lambda run: run.v0, run, own)
-    vs, stopped_at, _ = _simulate(run, paths.size, jnp.uint32(paths.first))
-    return Samples(np.asarray(vs[:, : run.num_saved]), np.asarray(stopped_at))
+    some = _simulate(run, paths.size, jnp.uint32(paths.first))
+    return Samples(np.asarray(some.vs[:, : run.num_saved]), np.asarray(some.stopped_at))

@@ -103,9 +103,9 @@ def observe(run: Run, survey: Survey, first: Array, begin, block: int):
         index = begin + jnp.arange(block, dtype=jnp.uint32)
         own = run.v0[jnp.minimum(index, np.uint32(run.v0.shape[0] - 1))]
         run = eqx.tree_at(lambda run: run.v0, run, own)
-    vs, stopped_at, _ = simulate(run, block, begin)
-    values = survey.values(vs[:, : run.num_saved])
-    return values, stopped_at, stopped_at[None] > run.ts[:, None]
+    paths = simulate(run, block, begin)
+    values = survey.values(paths.vs[:, : run.num_saved])
+    return values, paths.stopped_at, paths.stopped_at[None] > run.ts[:, None]
 
 
 def fetch(launched, chunks: list[Range]) -> list[tuple[Range, Tally, tuple | None]]:

@@ -2,6 +2,7 @@
 
 import diffrax
 import equinox as eqx
+from jaxtyping import Array
 
 from .._names import full_name
 from ..diffusions import AbstractDiffusion
@@ -46,16 +47,26 @@ class AbstractLimit(eqx.Module):
         """
         return Bounds(self.drift, self.diffusion, m)
 
-    def terms(self, path: diffrax.AbstractPath) -> diffrax.MultiTerm:
+    @property
+    def speeds_up(self) -> bool:
+        """Whether its speed grows with V, so that each path needs a clock of its own."""
+        return self.drift.speeds_up or self.diffusion.speeds_up
+
+    def terms(
+        self, path: diffrax.AbstractPath, start: float | Array = 0.0
+    ) -> diffrax.MultiTerm:
         """The SDE as Diffrax terms, for a plain `diffrax.diffeqsolve`.
 
         **Arguments:**
 
         - `path`: Brownian motion of lower triangles, such as [`covsde.BrownianGrid`][].
+        - `start`: the time at which that of the terms is 0, of all paths or of each.
 
         **Returns:** a `diffrax.MultiTerm` of drift and noise, on states `(m, m)` or
         `(num_paths, m, m)`. The equation is Itô's and its noise does not commute: use
         `diffrax.Euler` or a solver of `covsde`. `diffrax.ItoMilstein` would converge to
         the wrong law.
         """
-        return diffrax.MultiTerm(DriftTerm(self.drift), NoiseTerm(self.diffusion, path))
+        return diffrax.MultiTerm(
+            DriftTerm(self.drift, start), NoiseTerm(self.diffusion, path, start)
+        )

@@ -122,6 +122,17 @@ class Triangle(eqx.Module):
         data = self.data[..., None] if self.paths_last else self.data
         return self._with(jnp.broadcast_to(data, shape))
 
+    def take(self: _T, paths: Array) -> _T:
+        """These paths of the batch, by their places in it."""
+        return self._with(jnp.take(self.data, paths, axis=-1 if self.paths_last else 0))
+
+    def joined(self: _T) -> _T:
+        """One batch of batches that are stacked along a first axis."""
+        if not self.paths_last:
+            return self._with(self.data.reshape(-1, *self.data.shape[2:]))
+        moved = jnp.moveaxis(self.data, 0, -2)
+        return self._with(moved.reshape(*moved.shape[:-2], -1))
+
     # Elementwise algebra. `other` is of the same kind, or a number, or one per path.
 
     def _aligned(self, other) -> Array | float:
@@ -417,6 +428,10 @@ class Lower(Triangle):
         starts = [num_entries(i) for i in range(self.m + 1)]
         rows = (squares[start:end] for start, end in itertools.pairwise(starts))
         return jnp.stack([dot(row) for row in rows])
+
+    def largest_row(self) -> Array:
+        """The largest squared norm of a row, one per path."""
+        return jnp.max(self.squared_rows(), axis=self.row_axis())
 
     def log_det(self) -> Array:
         """`log det(L Lᵀ)`, one per path."""

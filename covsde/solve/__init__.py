@@ -2,12 +2,13 @@
 
 from ._checks import check_drift, check_singular, check_solver, check_step
 from ._defaults import default_solver, default_step, max_step
-from ._integrate import brownian, cells_per_step, integrate
+from ._integrate import Paths, brownian, cells_per_step, integrate, on_grid
 from ._plan import Run, paths_at_a_time, plan, simulate
 from ._solve import solve
 from ._steps import step_times
 
 __all__ = [
+    "Paths",
     "Run",
     "brownian",
     "cells_per_step",
@@ -19,6 +20,7 @@ __all__ = [
     "default_step",
     "integrate",
     "max_step",
+    "on_grid",
     "paths_at_a_time",
     "plan",
     "simulate",

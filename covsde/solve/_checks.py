@@ -11,7 +11,6 @@ from .._checks import found, is_concrete
 from ..drifts import AbstractDrift
 from ..limits import AbstractLimit
 from ..matrices import SINGULAR_PIVOT
-from ..solvers import Stopped
 from ._defaults import max_step
 
 
@@ -47,7 +46,7 @@ def check_solver(solver) -> diffrax.AbstractSolver:
             f"{accepted}; got {name}, which assumes commutative noise. The noise of "
             "covariance SDEs does not commute, and it would converge to the wrong law."
         )
-    if isinstance(solver, diffrax.AbstractWrappedSolver | Stopped):
+    if isinstance(solver, diffrax.AbstractWrappedSolver):
         raise ValueError(
             f"{accepted}; got the wrapper {name}, which would step off the Brownian grid "
             "or stop twice. Pass the solver inside it."

@@ -1,31 +1,55 @@
-"""`V` at the times to save, along given Brownian paths on a given grid of steps."""
+"""`V` at the times to save, along given Brownian paths."""
 
-from functools import partial
-from typing import cast
+import dataclasses
+import math
+from collections.abc import Mapping
+from typing import NamedTuple, cast
 
 import diffrax
-import jax
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Scalar
+from jaxtyping import Array, Float, Int, Scalar
 
-from ..brownian import BrownianGrid
+from ..brownian import BrownianGrid, Motion
+from ..functionals import (
+    EXPLODED,
+    LOST,
+    AbstractFunctional,
+    Fates,
+    Projections,
+    Stopping,
+)
 from ..limits import AbstractLimit
-from ..matrices import Lower, Symmetric, factorise, gram
+from ..matrices import Lower, Symmetric, factorise
 from ..solvers import (
     AbstractFactorSolver,
     AbstractStrangSolver,
     Pending,
     ProjectedEuler,
-    Stopped,
 )
-from ..solvers.stopped import mean_variance
+from ..states import choose, read, size
+from ._clock import Clock, by_clocks
+from ._grid import by_grid, recomputed
+from ._stepper import Stepper
 
-# States of a part of the paths that are kept for its derivative in reverse mode.
-_STATES_KEPT = 256
 
-# Of what is recomputed within a loop nothing can be common with what was computed.
-_recomputed = partial(jax.checkpoint, prevent_cse=False)
+class Paths(NamedTuple):
+    """What is simulated of some paths.
+
+    - `vs`: what is read of their states at the times to save, `(num_paths, k, m, m)`.
+    - `stopped_at`: when they were stopped, inf where never.
+    - `kept`: functionals by name, `(num_paths, k)`.
+    """
+
+    vs: Float[Array, "num_paths k ..."]
+    stopped_at: Float[Array, " num_paths"]
+    kept: dict[str, Float[Array, "num_paths k"]]
+
+    @property
+    def projections(self) -> Int[Array, " num_paths"] | None:
+        """How often a projecting solver left the cone; None of any other."""
+        counts = self.kept.get("projections")
+        return None if counts is None else counts[:, -1].astype(jnp.int32)
 
 
 def cells_per_step(solver: diffrax.AbstractSolver) -> int:
@@ -58,103 +82,120 @@ def integrate(
     save_times: Float[Array, " k"],
     level: Scalar | None,
     regular: bool,
-):
-    """`V` at the times to save, `(num_paths, k, m, m)`, where its paths stopped, and what
-    a projecting solver counted; along a Brownian path that is given, on any steps of it.
+) -> Paths:
+    """Paths by steps of some cells of a Brownian grid each: for coarse and fine steps of
+    the same path.
 
-    The last time to save is the end. Without a `level` only explosions stop a path.
+    The last time to save is the end. A level is looked at after each step. Where the speed
+    depends on the state, `NinomiyaNinomiya` is slowed, for no path has a clock here.
     """
-    on_factor = isinstance(solver, AbstractFactorSolver)
-    start = factorise(v0).as_invertible(regular) if on_factor else Symmetric.from_dense(v0)
-    if v0.ndim == 2:
-        start = start.repeat(path.num_paths or 1)
-    if isinstance(solver, AbstractStrangSolver) and level is None:
-        # else the level would be looked at between the flows
-        start = solver.begin(cast(Lower, start))
-    level = jnp.asarray(jnp.inf, v0.dtype) if level is None else level
-    stopped = Stopped(solver, level)
-    ys, last = _run(stopped, limit.terms(path), start, steps, save_times)
+    motion = Motion.of(path, (path.ts.size - 1) // (steps.size - 1))
+    return on_grid(
+        limit,
+        solver,
+        v0,
+        motion,
+        steps,
+        save_times,
+        level,
+        regular,
+        between=False,
+    )
 
-    @_recomputed
+
+def on_grid(
+    limit: AbstractLimit,
+    solver: diffrax.AbstractSolver,
+    v0: Array,
+    motion: Motion,
+    steps: Float[Array, " steps+1"],
+    save_times: Float[Array, " k"],
+    level: Scalar | None,
+    regular: bool,
+    *,
+    between: bool,
+    functionals: Mapping[str, AbstractFunctional] | None = None,
+) -> Paths:
+    """Paths by the same steps for all of them."""
+    stepper = _stepper(limit, solver, motion, level, between, functionals)
+    start = _start(solver, v0, motion, regular)
+    if isinstance(solver, AbstractStrangSolver) and level is None and not functionals:
+        # else states would be looked at between the flows
+        start = solver.begin(cast(Lower, start))
+    (ys, kept), last = by_grid(stepper, start, steps, save_times)
+    fates = last.fates
+
+    @recomputed
     def finished(now):
         t, y = now
-        if not isinstance(y, Pending):
-            return covariance(y), jnp.ones(y.batch, bool)
-        done = cast(AbstractStrangSolver, solver).finish(limit.drift, t, y, None)
-        finite = jnp.isfinite(mean_variance(done))
-        return covariance(done.where(finite, y.factor)), finite
+        if isinstance(y, Pending):
+            done = cast(AbstractStrangSolver, solver).finish(limit.drift, t, y, None)
+            finite = jnp.isfinite(size(done))
+            y = choose(finite, done, y.factor)
+        else:
+            finite = jnp.ones(motion.paths.shape, bool)
+        return read(y), finite
 
     # what is made of a state is made afterwards, and not in every step
     vs, finite = lax.map(finished, (save_times, ys))
     # a path may explode in the very last flow
-    ended = jnp.minimum(last.stopped_at, steps[-1])
-    stopped_at = jnp.where(finite[-1], last.stopped_at, ended)
-    projections = last.inner if isinstance(solver, ProjectedEuler) else None
-    return jnp.moveaxis(vs, 0, 1), stopped_at, projections
+    gone = EXPLODED if _stays(solver) else LOST
+    fates = fates.stopped(fates.running & ~finite[-1], steps[-1], gone)
+
+    def told(now):
+        t, v, finite = now
+        return fates.stopped(fates.running & ~finite, t, gone).readable(v, t)
+
+    return _paths(lax.map(told, (save_times, vs, finite)), kept, fates)
 
 
-def _run(
-    solver: Stopped,
-    terms: diffrax.AbstractTerm,
-    start: Lower | Symmetric,
-    steps: Float[Array, " steps+1"],
+def on_clocks(
+    limit: AbstractLimit,
+    solver: diffrax.AbstractSolver,
+    v0: Array,
+    motion: Motion,
+    dt0: Array,
     save_times: Float[Array, " k"],
-):
-    """The states at the times to save, and the solver's at the end.
-
-    Diffrax's solvers are stepped by hand, because its loops are differentiated in reverse
-    or in forward mode, and this one in both. Backwards a step is computed again from its
-    state, and the states of a block of steps from that before it.
-    """
-    count = -(-(steps.size - 1) // _STATES_KEPT)
-    size = -(-(steps.size - 1) // count)
-    padding = count * size - (steps.size - 1)
-
-    @_recomputed
-    def advance(state, t0, t1):
-        y, inner = state
-        y, _, _, inner, _ = solver.step(terms, t0, t1, y, None, inner, False)
-        return y, inner
-
-    # a branch would hand on all that it uses, constants too, to be kept for each step
-    @_recomputed
-    def move(state, t0, t1):
-        # where no step is padding, too: XLA on CPU runs a branch faster than a bare body
-        return lax.cond(t1 > t0, advance, lambda same, *_: same, state, t0, t1)
-
-    def save(saved, y, place):
-        return jax.tree.map(
-            lambda ys, y: lax.dynamic_update_index_in_dim(ys, y, place, 0), saved, y
-        )
-
-    def step(carry, now):
-        state, saved = carry
-        t0, t1, place, saves = now
-        state = move(state, t0, t1)
-        saved = lax.cond(saves, save, lambda saved, *_: saved, saved, state[0], place)
-        return (state, saved), None
-
-    def block(carry, now):
-        return lax.scan(step, carry, now)
-
-    ends = jnp.pad(steps[1:], (0, padding), mode="edge")
-    starts = jnp.append(steps[0], ends[:-1])
-    place = jnp.searchsorted(save_times, ends)
-    saves = place != jnp.append(place[1:], -1)  # the last step to each time
-    now = starts, ends, place, saves
-    state = start, solver.init(terms, steps[0], steps[-1], start, None)
-    saved = jax.tree.map(lambda y: jnp.repeat(y[None], save_times.size, axis=0), start)
-    if count == 1:
-        ((_, inner), saved), _ = block((state, saved), now)
-    else:
-        blocks = jax.tree.map(lambda x: x.reshape(count, size), now)
-        ((_, inner), saved), _ = lax.scan(_recomputed(block), (state, saved), blocks)
-    return saved, inner
+    level: Scalar | None,
+    regular: bool,
+    *,
+    between: bool,
+    functionals: Mapping[str, AbstractFunctional] | None = None,
+    part: int,
+) -> Paths:
+    """Paths by steps of their own, in parts of so many of them."""
+    most = getattr(solver, "most", 1 / 8)
+    if hasattr(solver, "most"):  # the clock slows it down, and loses no time
+        solver = dataclasses.replace(solver, most=math.inf)  # pyright: ignore
+    stepper = _stepper(limit, solver, motion, level, between, functionals)
+    start = _start(solver, v0, motion, regular)
+    clock = Clock(dt0, most, save_times[-1])
+    return _paths(*by_clocks(stepper, clock, start, save_times, part))
 
 
-def covariance(y: Lower | Symmetric) -> Array:
-    """Dense `V`, `(num_paths, m, m)`, of a solver's state."""
-    return (gram(y) if isinstance(y, Lower) else y).to_dense()
+def _stepper(limit, solver, motion, level, between, functionals) -> Stepper:
+    stopping = Stopping(level, _stays(solver), between and level is not None)
+    functionals = dict(functionals or {})
+    if isinstance(solver, ProjectedEuler):
+        functionals["projections"] = Projections()
+    return Stepper(limit, solver, motion, stopping, functionals)
+
+
+def _stays(solver) -> bool:
+    """Whether a state that is not finite has exploded, for it cannot leave the cone."""
+    return isinstance(solver, AbstractFactorSolver | ProjectedEuler)
+
+
+def _start(solver, v0: Array, motion: Motion, regular: bool) -> Lower | Symmetric:
+    on_factor = isinstance(solver, AbstractFactorSolver)
+    start = factorise(v0).as_invertible(regular) if on_factor else Symmetric.from_dense(v0)
+    return start.repeat(motion.paths.size) if v0.ndim == 2 else start
+
+
+def _paths(vs: Array, kept: dict[str, Array], fates: Fates) -> Paths:
+    """With the paths first, where the times were."""
+    by_path = {name: jnp.moveaxis(x, 0, 1) for name, x in kept.items()}
+    return Paths(jnp.moveaxis(vs, 0, 1), fates.stopped_at, by_path)
 
 
 def refine(steps: Array, cells_per_step: int) -> Array:

@@ -13,6 +13,8 @@ from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Scalar
 from .._normals import Normals, check_normals
 from .._problem import check_problem, in_dtype
 from .._times import check_time
+from ..brownian import Motion
+from ..functionals import AbstractFunctional
 from ..limits import AbstractLimit
 from ..matrices import num_stored
 from ._checks import (
@@ -22,7 +24,7 @@ from ._checks import (
     check_step,
 )
 from ._defaults import default_solver, default_step
-from ._integrate import brownian, cells_per_step, integrate
+from ._integrate import Paths, cells_per_step, on_clocks, on_grid
 from ._steps import check_resolution, step_times
 
 # Entries of a matrix of all paths that are simulated together: on a processor they stay in
@@ -38,7 +40,9 @@ class Run(eqx.Module):
 
     - `steps`: the ends of the steps. `save_times`: those to save; the last is the end,
       and the first `num_saved` were asked for.
-    - `level`: at which paths stop, or None. `regular`: whether `v0` is known to be.
+    - `level`: at which paths stop, or None; `between`: also between the ends of steps.
+    - `clocked`: whether each path has a clock, whose steps are at most `dt0`.
+    - `regular`: whether `v0` is known to be.
     """
 
     limit: AbstractLimit
@@ -46,11 +50,15 @@ class Run(eqx.Module):
     v0: Float[Array, "m m"] | Float[Array, "num_paths m m"]
     steps: Float[Array, " steps+1"]
     save_times: Float[Array, " k"]
+    dt0: Scalar
     level: Scalar | None
     key: PRNGKeyArray
+    functionals: dict[str, AbstractFunctional]
     num_saved: int = eqx.field(static=True)
     regular: bool = eqx.field(static=True)
     normals: Normals = eqx.field(static=True)
+    between: bool = eqx.field(static=True)
+    clocked: bool = eqx.field(static=True)
 
     @property
     def ts(self) -> Float[Array, " num_saved"]:
@@ -108,11 +116,15 @@ def plan(
         v0=problem.v0,
         steps=jnp.asarray(steps, dtype),
         save_times=jnp.asarray(np.union1d(problem.save_times, problem.t1), dtype),
+        dt0=jnp.asarray(dt0, dtype),
         level=problem.stop_level,
         key=problem.key,
+        functionals={},
         num_saved=problem.save_times.size,
         regular=regular,
         normals=check_normals(normals),
+        between=True,
+        clocked=limit.speeds_up,
     )
     return run, dt0
 
@@ -124,43 +136,76 @@ def paths_at_a_time(m: int) -> int:
     return max(_LEAST_AT_A_TIME, entries // num_stored(m))
 
 
-def simulate(
-    run: Run, num_paths: int, first_path: Int[Array, ""] | int = 0
-) -> tuple[Float[Array, "num_paths k m m"], Float[Array, " num_paths"], Array | None]:
-    """Paths from a global index on: `V` at the times to save, where paths stopped, and
-    what a projecting solver counted. To be compiled.
+def simulate(run: Run, num_paths: int, first_path: Int[Array, ""] | int = 0) -> Paths:
+    """Paths from a global index on. To be compiled.
 
     A `v0` for each path is that of these paths.
     """
-    v0, m = run.v0, run.v0.shape[-1]
-    limit = in_dtype(run.limit, v0.dtype)
-    count = -(-num_paths // paths_at_a_time(m))
+    most = paths_at_a_time(run.v0.shape[-1])
+    if run.clocked:  # where few lag behind, others wait for them
+        most = max(_LEAST_AT_A_TIME, most // 4)
+    count = -(-num_paths // most)
     size = -(-num_paths // count)
-
-    def part(which):
-        first, v0 = which
-        path = brownian(
-            limit,
-            v0,
-            run.steps,
-            cells_per_step(run.solver),
-            key=run.key,
-            num_paths=size,
-            first_path=first,
-            normals=run.normals,
-        )
-        return integrate(
-            limit, run.solver, v0, path, run.steps, run.save_times, run.level, run.regular
-        )
-
-    if num_paths * num_stored(m) * run.steps.size > _ENTRIES_KEPT:
-        part = jax.checkpoint(part, prevent_cse=False)
-    firsts = jnp.asarray(first_path, jnp.uint32)
-    firsts = firsts + size * jnp.arange(count, dtype=jnp.uint32)
+    paths = jnp.asarray(first_path, jnp.uint32)
+    paths = paths + jnp.arange(count * size, dtype=jnp.uint32)
+    v0 = run.v0
     if v0.ndim == 3:  # the last part is filled up with the last start
         fill = count * size - num_paths
-        starts = jnp.concatenate([v0, jnp.broadcast_to(v0[-1:], (fill, m, m))])
-        parts = lax.map(part, (firsts, starts.reshape(count, size, m, m)))
+        v0 = jnp.concatenate([v0, jnp.broadcast_to(v0[-1:], (fill, *v0.shape[1:]))])
+    some = _on_clocks if run.clocked else _on_grid
+    done = some(run, v0, paths, size)
+    return jax.tree.map(lambda x: x[:num_paths], done)
+
+
+def _on_grid(run: Run, v0: Array, paths: Array, size: int) -> Paths:
+    """Part after part."""
+
+    def part(which):
+        paths, v0 = which
+        return on_grid(
+            *_problem(run, v0, paths),
+            run.steps,
+            run.save_times,
+            run.level,
+            run.regular,
+            between=run.between,
+            functionals=run.functionals,
+        )
+
+    if paths.size * num_stored(v0.shape[-1]) * run.steps.size > _ENTRIES_KEPT:
+        part = jax.checkpoint(part, prevent_cse=False)
+    parts = paths.reshape(-1, size)
+    if v0.ndim == 3:
+        done = lax.map(part, (parts, v0.reshape(-1, size, *v0.shape[1:])))
     else:
-        parts = lax.map(lambda first: part((first, v0)), firsts)
-    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:])[:num_paths], parts)
+        done = lax.map(lambda paths: part((paths, v0)), parts)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), done)
+
+
+def _on_clocks(run: Run, v0: Array, paths: Array, size: int) -> Paths:
+    """All at once, in parts between which paths are exchanged."""
+    return on_clocks(
+        *_problem(run, v0, paths),
+        run.dt0,
+        run.save_times,
+        run.level,
+        run.regular,
+        between=run.between,
+        functionals=run.functionals,
+        part=size,
+    )
+
+
+def _problem(run: Run, v0: Array, paths: Array):
+    """The limit and solver, the starts, and what drives them."""
+    limit = in_dtype(run.limit, v0.dtype)
+    motion = Motion(
+        run.key,
+        paths,
+        v0.shape[-1],
+        cells_per_step(run.solver),
+        v0.dtype,
+        limit.diffusion.noise_shape,
+        run.normals,
+    )
+    return limit, run.solver, v0, motion

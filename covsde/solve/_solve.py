@@ -69,16 +69,14 @@ def solve(
     )
     num_paths = int(num_paths)
     paths = _simulate(run, 1 if run.one_path else num_paths)
-    vs, stopped_at, projections = jax.tree.map(
-        lambda x: jnp.broadcast_to(x, (num_paths, *x.shape[1:])), paths
-    )
+    paths = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_paths, *x.shape[1:])), paths)
     return Solution(
         ts=run.ts,
-        vs=vs[:, : run.num_saved],
-        stopped_at=stopped_at,
+        vs=paths.vs[:, : run.num_saved],
+        stopped_at=paths.stopped_at,
         limit=limit,
         key=run.key,
         solver=run.solver,
         dt0=dt0,
-        projections=projections,
+        projections=paths.projections,
     )

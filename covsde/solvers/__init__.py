@@ -7,7 +7,6 @@ from .magnus import MagnusStrang
 from .ninomiya import NinomiyaNinomiya
 from .palindromic import PalindromicStrang
 from .projected import ProjectedEuler
-from .stopped import Stopped, StoppedState
 from .wishart import WishartEuler
 
 __all__ = [
@@ -20,7 +19,5 @@ __all__ = [
     "PalindromicStrang",
     "Pending",
     "ProjectedEuler",
-    "Stopped",
-    "StoppedState",
     "WishartEuler",
 ]

@@ -8,7 +8,7 @@ import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float, Scalar
+from jaxtyping import Array, Float
 
 from ..diffusions import AbstractDiffusion
 from ..drifts import AbstractDrift
@@ -40,7 +40,7 @@ class AbstractFactorSolver(diffrax.AbstractItoSolver):
     accepts_singular: ClassVar[bool] = True
 
     @abc.abstractmethod
-    def advance(self, terms, t0: Scalar, t1: Scalar, factor: Lower, args: Any) -> Lower:
+    def advance(self, terms, t0: Array, t1: Array, factor: Lower, args: Any) -> Lower:
         """One step: the factor at `t1` from the factor at `t0`."""
 
     @abc.abstractmethod
@@ -107,7 +107,7 @@ class AbstractStrangSolver(AbstractFactorSolver):
     """
 
     @abc.abstractmethod
-    def increment(self, terms, t0: Scalar, t1: Scalar) -> Any:
+    def increment(self, terms, t0: Array, t1: Array) -> Any:
         """The Brownian increments of a step."""
 
     @abc.abstractmethod
@@ -160,7 +160,7 @@ class AbstractStrangSolver(AbstractFactorSolver):
         return y1, None, dict(y0=y0, y1=y1), solver_state, diffrax.RESULTS.successful
 
     def _parts(
-        self, terms, t0: Scalar, t1: Scalar, factor: Lower, args: Any
+        self, terms, t0: Array, t1: Array, factor: Lower, args: Any
     ) -> tuple[DriftOnFactor, Array, Callable[[Lower], Lower]]:
         """The drift, half the time that it acts, and the noise as a map of factors."""
         h = t1 - t0
@@ -178,17 +178,17 @@ class AbstractStrangSolver(AbstractFactorSolver):
             return None
         return super().init(terms, t0, t1, y0, args)
 
-    def finish(self, drift: AbstractDrift, t: Scalar, y: Pending, args: Any) -> Lower:
+    def finish(self, drift: AbstractDrift, t: Array, y: Pending, args: Any) -> Lower:
         """The factor at `t`."""
         bound = self.of_order(DriftOnFactor(drift, args))
         moved = bound.flow(t - jnp.max(y.time), y.time, y.factor)
         return moved.where(y.time > 0, y.factor)
 
 
-def halves(terms, t0: Scalar, t1: Scalar) -> tuple[Any, Any]:
+def halves(terms, t0: Array, t1: Array) -> tuple[Any, Any]:
     """The Brownian increments of both halves of a step."""
     middle = t0 + (t1 - t0) / 2
-    return terms.contr(t0, middle)[1], terms.contr(middle, t1)[1]
+    return terms.contr(t0, middle, half=0)[1], terms.contr(middle, t1, half=1)[1]
 
 
 def noise_gain(solver: diffrax.AbstractSolver, limit: AbstractLimit, t1: float) -> float:

@@ -38,7 +38,12 @@ class GeodesicStrang(AbstractStrangSolver):
 
     def kick(self, noise, factor, increment, h):
         gain = congruence_gain(self, noise, factor)
-        return multiply(factor, geodesic_increment(factor, increment, gain, h))
+        return _kicked(factor, increment, gain, h)
+
+
+@apart
+def _kicked(factor: Lower, increment: Lower, gain, h) -> Lower:
+    return multiply(factor, geodesic_increment(factor, increment, gain, h))
 
 
 @apart

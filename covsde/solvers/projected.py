@@ -14,13 +14,15 @@ from ..terms import as_symmetric, like
 class ProjectedEuler(diffrax.AbstractItoSolver):
     """Weak order 1, for comparison: `V + h b + F ΔS Fᵀ` with negative eigenvalues cut.
 
-    Its solver state counts, per path, the steps that left the cone and were projected.
+    `solution.projections` counts, per path, the steps that were projected.
     """
 
     term_structure: ClassVar = diffrax.MultiTerm[
         tuple[diffrax.AbstractTerm, diffrax.AbstractTerm]
     ]
-    interpolation_cls: ClassVar[Callable] = diffrax.LocalLinearInterpolation
+    interpolation_cls: ClassVar[Callable] = staticmethod(
+        lambda *, projected, **ends: diffrax.LocalLinearInterpolation(**ends)
+    )
     weak_order: ClassVar[int] = 1
     cells_per_step: ClassVar[int] = 1
     accepts_singular: ClassVar[bool] = True
@@ -35,7 +37,7 @@ class ProjectedEuler(diffrax.AbstractItoSolver):
         return 0.5
 
     def init(self, terms, t0, t1, y0, args):
-        return jnp.zeros(as_symmetric(y0).batch, jnp.int32)
+        return None
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         del made_jump
@@ -51,9 +53,8 @@ class ProjectedEuler(diffrax.AbstractItoSolver):
             lambda: euler,
         )
         y1 = like(projected, y0)
-        dense_info = dict(y0=y0, y1=y1)
-        counts = solver_state + left.astype(jnp.int32)
-        return y1, None, dense_info, counts, diffrax.RESULTS.successful
+        dense_info = dict(y0=y0, y1=y1, projected=left)
+        return y1, None, dense_info, None, diffrax.RESULTS.successful
 
     def func(self, terms, t0, y0, args):
         return terms.vf(t0, y0, args)

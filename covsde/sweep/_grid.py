@@ -1,5 +1,6 @@
 """The grid of parameters and starts, checked point by point before anything is compiled."""
 
+import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
@@ -74,7 +75,7 @@ def _message(name: str, got: str, way_out: str) -> str:
 
 
 def plan_all(
-    make: Make, grid: Grid, v0, t1, *, num_paths: int, dt0, **run: Any
+    make: Make, grid: Grid, v0, t1, *, num_paths: int, dt0, **asked: Any
 ) -> tuple[Run, float]:
     """A run at the first point, with a step that serves all of them, and that step.
 
@@ -90,7 +91,7 @@ def plan_all(
 
     def at(point: dict[str, float], dt0):
         try:
-            return plan(make(**point), v0, t1, num_paths=paths, dt0=dt0, **run)
+            return plan(make(**point), v0, t1, num_paths=paths, dt0=dt0, **asked)
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             where = ", ".join(f"{name} = {x:g}" for name, x in point.items())
@@ -99,7 +100,10 @@ def plan_all(
     planned = [at(point, dt0) for point in grid.points]
     least = min(step for _, step in planned)
     _check_traceable(make, grid)
-    return at(grid.points[0], least)
+    run, dt0 = at(grid.points[0], least)
+    # one program serves all points, those that explode among them
+    clocked = any(one.clocked for one, _ in planned)
+    return dataclasses.replace(run, clocked=clocked), dt0
 
 
 def _check_traceable(make: Make, grid: Grid) -> None:

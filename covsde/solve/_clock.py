@@ -1,0 +1,218 @@
+"""A clock for each path: steps whose length is known from the path's present state alone.
+
+Where the speed of an SDE depends on its state, as near an explosion, no one step serves
+all paths. A step that depends on what a path has done so far is still driven by a Gaussian
+increment that is independent of it: normals are found by counting, by the path and the
+number of its own step, so that no bridge is needed.
+"""
+
+from collections.abc import Callable
+from functools import partial
+from typing import Any, NamedTuple
+
+import equinox as eqx
+import equinox.internal as eqxi
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Float
+
+from ..functionals import EXPLODED, LOST, Fates
+from ..states import choose, read
+from ._grid import recomputed
+from ._stepper import Carry, Stepper
+
+# Turns of nested loops, whose product is the most steps of a path between two saved times.
+_TURNS = (32, 32, 16)
+# Rounds in which the paths that lag behind are put together, and run in parts of their own:
+# a part is left once so many of its paths are done.
+_LEFT = (1 / 8, 1 / 8, 0.0)
+# By how much more noise shortens a step: by the flow along a Gaussian direction a noise
+# that grows like V² explodes beyond some deviations, which are to be more than five.
+_NOISE = 8
+# Speed times the time of the run from where on a path may be said to explode, if it comes
+# back from there with a probability below e^-7.
+_FAST, _CERTAIN = 1e6, 14.0
+
+
+class Clocked(NamedTuple):
+    """Paths, each at a time of its own.
+
+    - `carry`: their states. `time`: where they are. `number`: of their next steps.
+    - `paths`: their global indices. `place`: where they belong among the others.
+    """
+
+    carry: Carry
+    time: Float[Array, " num_paths"]
+    number: Array
+    paths: Array
+    place: Array
+
+    @property
+    def running(self) -> Array:
+        """Which were not stopped."""
+        return self.carry.fates.running
+
+    def take(self, which: Array) -> "Clocked":
+        """Some of them."""
+        return jax.tree.map(
+            lambda x: x.take(which) if _has_paths(x) else x[which],
+            self,
+            is_leaf=_has_paths,
+        )
+
+    def joined(self) -> "Clocked":
+        """Those of parts that are stacked along a first axis."""
+        return jax.tree.map(
+            lambda x: x.joined() if _has_paths(x) else x.reshape(-1, *x.shape[2:]),
+            self,
+            is_leaf=_has_paths,
+        )
+
+
+def _has_paths(x: Any) -> bool:
+    return hasattr(x, "joined") and not isinstance(x, Clocked)
+
+
+class Clock(eqx.Module):
+    """How long a step is.
+
+    - `dt0`: at most. `most`: of itself by which `V` moves in a step.
+    - `horizon`: the time of the run.
+    """
+
+    dt0: Array
+    most: float = eqx.field(static=True)
+    horizon: Array
+
+    def longest(self, drift: Array, noise: Array) -> Array:
+        """The longest step at these speeds, one per path."""
+        speed = lax.stop_gradient(drift + _NOISE * noise)
+        return jnp.minimum(self.dt0, self.most / jnp.maximum(speed, self.most / self.dt0))
+
+    def explodes(self, drift: Array, noise: Array) -> Array:
+        """Whether a path is certain to explode, and as good as has.
+
+        Far out the speeds of drift and noise grow alike, and `log V` is a Brownian motion
+        whose drift is to its variance as `(drift − 2 noise) : 4 noise` are: it comes back
+        by L with the probability `e^{−(drift/2noise − 1) L}`, where L is half of the
+        logarithm of the speed. Beyond the last numbers that the dtype has for a step
+        nothing more is known.
+        """
+        speed = (drift + noise) * self.horizon
+        ratio = drift / jnp.maximum(2 * noise, 1e-30 * (drift + 1e-30)) - 1
+        certain = (speed > _FAST) & (ratio * jnp.log(jnp.maximum(speed, 1.0)) > _CERTAIN)
+        last = 1e80 if speed.dtype == jnp.float64 else 1e16
+        return certain | ~(speed < last)
+
+
+def by_clocks(
+    stepper: Stepper,
+    clock: Clock,
+    start: Any,
+    save_times: Float[Array, " k"],
+    size: int,
+) -> tuple[Array, dict[str, Array], Fates]:
+    """What is read of the states, `(k, num_paths, …)`, the functionals, and all fates.
+
+    The paths are simulated in parts of this `size`, a divisor of their number. They wait
+    for each other where they are saved.
+    """
+    paths = stepper.motion.paths
+    zero = jnp.zeros(paths.shape, save_times.dtype)
+    place = jnp.arange(paths.size)
+    number = jnp.zeros(paths.shape, jnp.uint32)
+    carry = stepper.start(start, save_times[-1])
+    pool = Clocked(carry, zero, number, paths, place)
+
+    def to(pool: Clocked, target: Array):
+        pool = _advanced(stepper, clock, pool, target, size)
+        if paths.size > size:
+            pool = pool.take(jnp.argsort(pool.place))
+        # what has not come as far, in all of its steps, is not known
+        undecided = pool.running & (pool.time < target)
+        fates = pool.carry.fates.stopped(undecided, pool.time, LOST)
+        pool = pool._replace(carry=pool.carry._replace(fates=fates))
+        values = fates.readable(read(pool.carry.y), target)
+        return pool, (values, pool.carry.kept)
+
+    pool, (values, kept) = lax.scan(to, pool, save_times)
+    return values, kept, pool.carry.fates
+
+
+def _advanced(
+    stepper: Stepper, clock: Clock, pool: Clocked, target: Array, size: int
+) -> Clocked:
+    """All paths at the target, or stopped before."""
+
+    def part(which: Clocked, left: Array) -> Clocked:
+        own = eqx.tree_at(lambda s: s.motion.paths, stepper, which.paths)
+
+        def lag(now: Clocked) -> Array:
+            behind = jnp.sum(now.running & (now.time < target))
+            return eqxi.unvmap_any(behind > left)
+
+        return _repeated(partial(_step, own, clock, target), lag, which, _TURNS)
+
+    count = pool.paths.size // size
+    if count == 1:
+        return part(pool, jnp.zeros(()))
+
+    def again(pool: Clocked, left: Array):
+        # those that lag come first
+        order = jnp.argsort(~(pool.running & (pool.time < target)), stable=True)
+        parts = lax.map(
+            lambda which: part(pool.take(which), left * size), order.reshape(count, size)
+        )
+        return parts.joined(), None
+
+    return lax.scan(again, pool, jnp.asarray(_LEFT))[0]
+
+
+def _step(stepper: Stepper, clock: Clock, target: Array, now: Clocked) -> Clocked:
+    """A step of each path that is not there yet."""
+    carry, fates = now.carry, now.carry.fates
+    behind = fates.running & (now.time < target)
+    speeds = stepper.speeds(carry.y, now.time)
+    explodes = behind & clock.explodes(*speeds)
+    fates = fates.stopped(explodes, now.time, EXPLODED)
+    longest = clock.longest(*speeds)
+    # what is left in equal steps; of those that do not move any, that they stay finite
+    rest = jnp.where(behind, target - now.time, longest)
+    steps = jnp.maximum(jnp.ceil(rest / longest - 1e-9), 1.0)
+    h = rest / steps
+    moves = behind & ~explodes
+    moved = stepper.step(
+        carry._replace(fates=fates), now.number, jnp.zeros_like(h), h, now.time
+    )
+    ahead = jnp.where(steps > 1, now.time + h, target)
+    return now._replace(
+        carry=choose(moves, moved, carry._replace(fates=fates)),
+        time=jnp.where(moves, ahead, now.time),
+        number=now.number + moves.astype(jnp.uint32),
+    )
+
+
+def _repeated(
+    body: Callable[[Clocked], Clocked],
+    lag: Callable[[Clocked], Array],
+    now: Clocked,
+    turns: tuple[int, ...],
+) -> Clocked:
+    """`body` while some lag behind, as often as the product of the turns at most.
+
+    Nested loops of a known length, whose turns are passed over as soon as none lags: they
+    are differentiated in both modes, and in reverse keep no more states than the sum of
+    the turns.
+    """
+    if not turns:
+        return body(now)
+
+    @recomputed
+    def turn(now: Clocked, _):
+        after = lax.cond(
+            lag(now), lambda now: _repeated(body, lag, now, turns[1:]), lambda now: now, now
+        )
+        return after, None
+
+    return lax.scan(turn, now, length=turns[0])[0]
