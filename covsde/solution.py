@@ -23,7 +23,8 @@ class Solution(AbstractSolution):
     - `vs`: covariances, shape `(num_paths, k, m, m)`.
     - `stopped_at`: time at which each path was stopped, inf where it never was.
     - `limit`, `key`: what was simulated, and from which randomness.
-    - `solver`, `dt0`: of a solved limit (None for networks).
+    - `solver`, `dt0`: of a solved limit (None for networks); `dt0` is None, too, of one
+      without noise that was solved to a tolerance.
     - `width`, `method`: of finite networks (None for a limit).
     - `projections`: per path, how often a projecting solver left the cone (else None).
     """
@@ -64,7 +65,10 @@ class Solution(AbstractSolution):
         """The solver and its step, or how networks were sampled, in words."""
         if self.solver is None:
             return f'method "{self.method}"'
-        return f"{type(self.solver).__name__}, steps of at most {self.dt0:.4g}"
+        steps = "to a tolerance"
+        if self.dt0 is not None:
+            steps = f"steps of at most {self.dt0:.4g}"
+        return f"{type(self.solver).__name__}, {steps}"
 
     def to_xarray(self) -> xarray.Dataset:
         """The paths as a labelled dataset, with what was run as attributes.

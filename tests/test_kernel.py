@@ -1,5 +1,6 @@
 """Deterministic limits: against closed forms, another integrator, and finite networks."""
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -7,7 +8,14 @@ import pytest
 from scipy.integrate import dblquad, solve_ivp
 
 import covsde
-from covsde import ActivationDrift, BranchCovariance, KernelODE, LeakyReLU, ShapedReLU
+from covsde import (
+    ActivationDrift,
+    BranchCovariance,
+    KernelODE,
+    LeakyReLU,
+    ShapedReLU,
+    ShapedSmooth,
+)
 
 V0 = jnp.array([[1.0, 0.3], [0.3, 1.0]])
 
@@ -85,20 +93,131 @@ def test_weak_shaping_is_the_relu_resnet():
     np.testing.assert_allclose(jnp.diagonal(v), 1.0, atol=1e-10)
 
 
-def test_saved_times_and_solve_agree():
+def solve(limit, v0=V0, t1=1.0, num_paths=2, **options):
+    return covsde.solve(
+        limit, v0, t1, key=jax.random.key(0), num_paths=num_paths, **options
+    )
+
+
+def test_steps_of_ones_own_are_of_second_order():
     limit = KernelODE(BranchCovariance(jnp.tanh))
     times = jnp.array([0.0, 0.5, 1.0])
     exact = limit.integrate(V0, 1.0, saveat=times)
     np.testing.assert_allclose(exact[0], V0, rtol=1e-14)
-    coarse = [
-        covsde.solve(
-            limit, V0, 1.0, key=jax.random.key(0), num_paths=2, saveat=times, dt0=dt0
-        ).vs
-        for dt0 in (1 / 16, 1 / 32)
-    ]
+    coarse = [solve(limit, saveat=times, dt0=dt0).vs for dt0 in (1 / 16, 1 / 32)]
     np.testing.assert_array_equal(coarse[0][0], coarse[0][1])
     errors = [np.abs(vs[0] - exact).max() for vs in coarse]
     assert errors[1] < 1e-4 and np.log2(errors[0] / errors[1]) > 1.8
+
+
+# Without noise, to a tolerance
+
+WEAK = 0.25  # an exponent of shaping below ½
+SOFTPLUS = KernelODE(ActivationDrift(ShapedSmooth(jax.nn.softplus, 0.4, p=WEAK)))
+START = jnp.array([[0.9, -0.3], [-0.3, 1.2]])
+
+
+@pytest.mark.parametrize(
+    "limit",
+    [
+        SOFTPLUS,
+        KernelODE(BranchCovariance(jnp.tanh)),
+        KernelODE(ActivationDrift(ShapedReLU(2.0, -1.0, p=WEAK))),
+    ],
+    ids=["softplus", "tanh", "relu"],
+)
+def test_without_noise_to_a_tolerance(limit):
+    times = np.array([0.1, 0.6])
+    solution = solve(limit, START, 0.7, saveat=times)
+    exact = limit.integrate(START, 0.7, saveat=times)
+    np.testing.assert_allclose(solution.vs[1], exact, rtol=1e-8)
+    np.testing.assert_array_equal(solution.ts, times)
+    assert np.all(solution.running)
+    assert isinstance(solution.solver, diffrax.Dopri8) and solution.dt0 is None
+    assert solution.how == "Dopri8, to a tolerance"
+
+
+def test_by_another_integrator():
+    def field(t, v):
+        drift = SOFTPLUS.drift(jnp.asarray(t), jnp.asarray(v.reshape(2, 2)), None)
+        return np.asarray(drift).ravel()
+
+    solved = solve_ivp(
+        field, (0, 0.6), np.ravel(START), method="DOP853", rtol=1e-10, atol=1e-12
+    )
+    expected = solved.y[:, -1].reshape(2, 2)
+    np.testing.assert_allclose(solve(SOFTPLUS, START, 0.6).vs[0, 0], expected, rtol=1e-8)
+    assert abs(expected[0, 1] - 0.05031) < 5e-6
+
+
+def test_a_path_for_each_start():
+    starts = START[None] * jnp.linspace(0.2, 1.2, 70)[:, None, None]
+    solution = solve(SOFTPLUS, starts, 0.6, num_paths=70)
+    for i in (0, 33, 69):
+        expected = SOFTPLUS.integrate(starts[i], 0.6)
+        np.testing.assert_allclose(solution.vs[i], expected, rtol=1e-8)
+
+
+def one_input(v, t):
+    """`v' = κ v(v − 1)`."""
+    kappa = float(SOFTPLUS.drift.activation.stability_index)
+    return 1 / (1 + (1 / v - 1) * np.exp(kappa * t))
+
+
+def test_an_explosion_is_a_stop():
+    kappa = float(SOFTPLUS.drift.activation.stability_index)
+    start, times = np.array([[[1.5]], [[0.5]]]), np.array([0.3, 4.0])
+    solution = solve(SOFTPLUS, start, 4.0, saveat=times)
+    exploded, alive = np.asarray(solution.stopped_at)
+    np.testing.assert_allclose(exploded, np.log(1.5 / 0.5) / kappa, rtol=1e-9)
+    assert alive == np.inf
+    v = np.asarray(solution.vs)[:, :, 0, 0]
+    np.testing.assert_allclose(v[0, 0], one_input(1.5, 0.3), rtol=1e-7)
+    np.testing.assert_allclose(v[1], one_input(0.5, times), rtol=1e-7)
+    assert np.isfinite(v[0, 1]) and v[0, 1] > 1e9
+
+
+def test_a_level_is_where_it_stops():
+    kappa = float(SOFTPLUS.drift.activation.stability_index)
+    times = np.array([0.1, 1.0, 4.0])
+    solution = solve(SOFTPLUS, jnp.array([[1.5]]), 4.0, saveat=times, stop_above=3.0)
+    reached = np.log((1 - 1 / 3) / (1 - 1 / 1.5)) / kappa
+    assert times[0] < reached < times[1]
+    np.testing.assert_allclose(solution.stopped_at, reached, rtol=1e-7)
+    v = np.asarray(solution.vs)[0, :, 0, 0]
+    np.testing.assert_allclose(v, [one_input(1.5, 0.1), 3.0, 3.0], rtol=1e-7)
+
+
+def test_in_single_precision_to_its_rounding():
+    limit = KernelODE(BranchCovariance(jnp.tanh))
+    solution = solve(limit, START.astype(jnp.float32))
+    assert solution.vs.dtype == jnp.float32
+    np.testing.assert_allclose(solution.vs[0], limit.integrate(START, 1.0), rtol=1e-5)
+
+
+def test_equal_inputs_stay_equal():
+    limit = KernelODE(BranchCovariance(jnp.tanh))
+    v = np.asarray(solve(limit, jnp.ones((2, 2))).vs[0, 0])
+    assert np.ptp(v) < 1e-8 * v[0, 0]
+
+
+@pytest.mark.parametrize("differentiate", [jax.grad, jax.jacfwd])
+@pytest.mark.parametrize("stop_above", [None, 5.0])
+def test_gradients_in_both_modes(differentiate, stop_above):
+    def end(c):
+        limit = KernelODE(BranchCovariance(jnp.tanh, c))
+        return solve(limit, START, 0.5, stop_above=stop_above).vs[0, 0, 0, 1]
+
+    difference = (end(1.001) - end(0.999)) / 0.002
+    np.testing.assert_allclose(differentiate(end)(1.0), difference, rtol=1e-5)
+
+
+def test_validate_benefits():
+    solution_only = dict(width=(8,), num_paths=2, num_networks=8, stop_above=50.0)
+    report = covsde.validate(SOFTPLUS, START, 0.6, key=jax.random.key(0), **solution_only)
+    (row,) = [row for row in report.rows if row.observable == "log V[0,0]"]
+    expected = np.log(SOFTPLUS.integrate(START, 0.6)[0, 0, 0])
+    np.testing.assert_allclose(row.limit_mean, expected, rtol=1e-8)
 
 
 def test_strong_branches_take_shorter_steps():
@@ -123,7 +242,7 @@ def test_paths_without_noise_are_solved_once():
     assert solution.vs.shape == (100_000, 2, 2, 2) and np.all(solution.running)
     vs = np.asarray(solution.vs)
     assert np.all(vs == vs[:1])
-    np.testing.assert_allclose(solution.vs[0, -1], limit.integrate(V0, 0.25)[0], rtol=1e-4)
+    np.testing.assert_allclose(solution.vs[0, -1], limit.integrate(V0, 0.25)[0], rtol=1e-8)
 
 
 @pytest.mark.parametrize(("width", "depth"), [(400, 50), (100, 200), (50, 800)])
@@ -152,6 +271,10 @@ def test_width_and_depth_commute(width, depth):
         (lambda: KernelODE(BranchCovariance(jnp.tanh), 0), "`depth`"),
         (lambda: KernelODE(BranchCovariance(jnp.tanh)).integrate(V0[0], 1.0), "`v0`"),
         (lambda: KernelODE(BranchCovariance(jnp.tanh)).integrate(V0, 0.0), "`t1`"),
+        (lambda: SOFTPLUS.integrate(START, 3.0), "`t1`.*V explodes at t = 1.5289"),
+        (lambda: SOFTPLUS.integrate(V0, 1.0, rtol=np.nan), "`rtol`"),
+        (lambda: SOFTPLUS.integrate(V0, 1.0, atol=0.0), "`atol`"),
+        (lambda: SOFTPLUS.integrate(V0, 1.0, saveat=[0.5, 0.2]), "`saveat`"),
     ],
 )
 def test_refusals(call, message):

@@ -355,7 +355,8 @@ def make_scheme(
     step = default_step(solver, limit, m, v0, t1) if dt0 is None else dt0
     check_steps(step, t1, dt0)
     check_strength(step, t1, limit, m)
-    return Scheme(solver, stop_level(limit, v0, stop_above))
+    chosen = None if name is None else solver
+    return Scheme(chosen, stop_level(limit, v0, stop_above))
 
 
 def make_solver(name: Solver | None, limit: AbstractLimit, m: int):

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import Any
 
-import diffrax
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -16,10 +15,13 @@ from .._checks import (
     count,
     found,
     is_concrete,
+    number,
     parameter,
     real_array,
 )
 from .._names import full_name
+from .._ode import MOST_STEPS, solve_ode
+from .._times import check_save_times, check_time
 from ..activations import nu
 from ..diffusions import CongruenceDiffusion
 from ..drifts import AbstractDrift, ActivationDrift
@@ -144,8 +146,9 @@ def _covariance(fn: Callable, v_aa: Array, v_bb: Array, v_ab: Array) -> Array:
 
     def pair(v_aa, v_bb, v_ab):
         root = jnp.sqrt(v_aa)
-        # the part of x^b that x^a does not determine
-        rest = jnp.sqrt(jnp.maximum(v_bb - v_ab**2 / v_aa, 0.0))
+        # the part of x^b that x^a does not determine; none of x^a itself
+        left = v_bb - v_ab**2 / v_aa
+        rest = jnp.where(left > 0, jnp.sqrt(jnp.where(left > 0, left, 1.0)), 0.0)
         first = fn(root * nodes)
         second = fn((v_ab / root) * nodes[:, None] + rest * nodes[None, :])
         return (weights * first) @ (second @ weights)
@@ -233,12 +236,13 @@ class KernelODE(AbstractLimit):
         - `v0`: covariance at time 0, `(m, m)`.
         - `t1`: final time.
         - `saveat`: increasing times in `[0, t1]`; None saves `t1` only.
-        - `rtol`, `atol`: relative and absolute tolerance of a step.
+        - `rtol`, `atol`: relative and absolute tolerance of a step, positive.
         - `args`: passed to the drift.
 
         **Returns:** V at the saved times, `(k, m, m)`.
 
-        **Raises:** `ValueError` or `TypeError` for input that has no meaning.
+        **Raises:** `ValueError` or `TypeError` for input that has no meaning, or a `t1`
+        after `V` has exploded.
         """
         way_out = "`covsde.gram(x)` makes it from inputs."
         accepted = "a covariance of shape (m, m)"
@@ -247,22 +251,31 @@ class KernelODE(AbstractLimit):
             raise ValueError(f"`v0` must be {accepted}; got shape {v0.shape}. {way_out}")
         if is_concrete(v0):
             check_finite("v0", np.asarray(v0), way_out)
-        way_out, accepted = "It is l/d of the last layer.", "a positive finite time"
-        t1 = float(parameter("t1", t1, accepted, way_out, test=lambda x: x > 0))
-        times = jnp.asarray([t1] if saveat is None else saveat, v0.dtype)
-        solved = diffrax.diffeqsolve(
-            diffrax.ODETerm(lambda t, v, args: self.drift(jnp.asarray(t), v, args)),
-            diffrax.Dopri8(),
-            t0=0.0,
-            t1=t1,
-            dt0=None,
-            y0=v0,
-            args=args,
-            saveat=diffrax.SaveAt(ts=times),
-            # saved times are ends of steps: interpolation is less accurate
-            stepsize_controller=diffrax.ClipStepSizeController(
-                diffrax.PIDController(rtol=rtol, atol=atol), step_ts=times
-            ),
-            max_steps=100_000,
+        t1 = check_time("t1", t1)
+        times = check_save_times(saveat, t1, v0.dtype)
+        accepted, way_out = "a positive finite number", "1e-8 is usual."
+        rtol, atol = (
+            number(name, x, accepted, way_out, test=lambda x: x > 0)
+            for name, x in (("rtol", rtol), ("atol", atol))
         )
-        return jnp.asarray(solved.ys)
+        vs, stopped_at = solve_ode(
+            lambda t, v: self.drift(t, v, args),
+            v0,
+            jnp.asarray(np.union1d(times, t1), v0.dtype),
+            None,
+            rtol=rtol,
+            atol=atol,
+        )
+        vs = vs[: times.size]
+        if is_concrete(stopped_at) and not float(stopped_at) == np.inf:
+            last = float(stopped_at)
+            reason = (
+                f"it takes more than {MOST_STEPS:,} steps"
+                if np.isnan(last)
+                else f"V explodes at t = {last:.9g}"
+            )
+            raise ValueError(
+                f"`t1` must be a time that the solution reaches; got {t1:g}, but {reason}. "
+                "Pass an earlier time, or larger tolerances."
+            )
+        return jnp.where(jnp.isinf(stopped_at), vs, jnp.nan)

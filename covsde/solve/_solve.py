@@ -5,12 +5,16 @@ from __future__ import annotations
 import diffrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
 from .._jit import jit
-from .._normals import Normals
+from .._normals import Normals, check_normals
+from .._problem import check_problem
 from ..limits import AbstractLimit
 from ..solution import Solution
+from ._checks import check_drift
+from ._ode import SOLVER, without_noise
 from ._plan import plan, simulate
 
 _simulate = jit(simulate)
@@ -40,7 +44,9 @@ def solve(
     - `key`: a JAX random key. Path i depends on it and on i alone.
     - `num_paths`: number of independent paths.
     - `dt0`: longest step; None picks `default_step(solver, limit, m)`. Between two saved
-      times steps are equal, so that every saved time is the end of a step.
+      times steps are equal, so that every saved time is the end of a step. A limit without
+      noise, of which neither step nor solver is given, is solved to a relative tolerance
+      of 1e-8 by Diffrax's `Dopri8`.
     - `solver`: a solver of `covsde`, or `diffrax.Euler()`; None picks
       `default_solver(limit)`.
     - `saveat`: increasing times in `[0, t1]` to save; None saves `t1` only.
@@ -55,17 +61,19 @@ def solve(
     has no meaning, a step beyond the solver's bound, or a solver that is wrong for these
     equations.
     """
+    given = dict(key=key, num_paths=num_paths, saveat=saveat, stop_above=stop_above)
+    by_tolerance = dt0 is None and solver is None and isinstance(limit, AbstractLimit)
+    if by_tolerance and limit.diffusion.vanishes:
+        check_normals(normals)
+        return _solve_without_noise(limit, v0, t1, **given)
     run, dt0 = plan(
         limit,
         v0,
         t1,
-        key=key,
-        num_paths=num_paths,
         dt0=dt0,
         solver=solver,
-        saveat=saveat,
-        stop_above=stop_above,
         normals=normals,
+        **given,
     )
     num_paths = int(num_paths)
     paths = _simulate(run, 1 if run.one_path else num_paths)
@@ -79,4 +87,21 @@ def solve(
         solver=run.solver,
         dt0=dt0,
         projections=paths.projections,
+    )
+
+
+def _solve_without_noise(limit: AbstractLimit, v0, t1, **given) -> Solution:
+    """Of an ordinary equation, to a tolerance: one path for each start."""
+    problem = check_problem(limit, v0, t1, **given)
+    check_drift(limit, problem.v0)
+    times = jnp.asarray(np.union1d(problem.save_times, problem.t1), problem.v0.dtype)
+    vs, stopped_at = without_noise(limit, problem.v0, times, problem.stop_level)
+    num_saved = problem.save_times.size
+    return Solution(
+        ts=times[:num_saved],
+        vs=jnp.broadcast_to(vs, (problem.num_paths, *vs.shape[1:]))[:, :num_saved],
+        stopped_at=jnp.broadcast_to(stopped_at, problem.num_paths),
+        limit=limit,
+        key=problem.key,
+        solver=SOLVER,
     )

@@ -45,7 +45,7 @@ def covariances(asked: Asked) -> Sides:
         layer_numbers(times, problem.t1, layers)
     solver = default_solver(limit) if asked.solver is None else check_solver(asked.solver)
     dt0 = asked.dt0
-    if dt0 is None and stop_above is not None:
+    if dt0 is None and stop_above is not None and not limit.diffusion.vanishes:
         step = default_step(solver, limit, m, problem.v0, problem.t1)
         dt0 = min(step, 1 / per_time[widths[-1]])
 
@@ -57,7 +57,7 @@ def covariances(asked: Asked) -> Sides:
             key=key,
             num_paths=problem.num_paths,
             dt0=dt0,
-            solver=solver,
+            solver=asked.solver,
             saveat=times,
             stop_above=stop_above,
         )

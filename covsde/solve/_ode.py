@@ -1,0 +1,63 @@
+"""Limits without noise: ordinary equations, to a tolerance in place of a step."""
+
+import diffrax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from jax import lax
+from jaxtyping import Array, Float, Scalar
+
+from .._checks import is_concrete
+from .._jit import jit
+from .._ode import MOST_STEPS, solve_ode
+from .._problem import in_dtype
+from ..limits import AbstractLimit
+
+# Of a step, relative, and for entries near zero relative to tr V0/m.
+RTOL, ATOL = 1e-8, 1e-10
+SOLVER = diffrax.Dopri8()
+_AT_A_TIME = 64
+
+
+def without_noise(
+    limit: AbstractLimit,
+    v0: Float[Array, "m m"] | Float[Array, "starts m m"],
+    save_times: Float[Array, " k"],
+    level: Scalar | None,
+) -> tuple[Float[Array, "paths k m m"], Float[Array, " paths"]]:
+    """`V` of `dV = b(V) dt` at the times to save, from one start or from several, and
+    where each path stopped.
+
+    The last time to save is the end. A path stops where `tr V/m` reaches the `level`, or
+    where it explodes, and stays as it was there. `V` is symmetric, and a covariance but
+    for the tolerance: at a singular start an eigenvalue may be negative by as much.
+    """
+    vs, stopped_at = _solved(limit, v0 if v0.ndim == 3 else v0[None], save_times, level)
+    if is_concrete(stopped_at) and np.any(np.isnan(stopped_at)):
+        raise ValueError(
+            f"`limit` must be solved in {MOST_STEPS:,} steps to a tolerance; its drift is "
+            "too strong for that. Pass `dt0` to choose steps, or a shorter `t1`."
+        )
+    return vs, stopped_at
+
+
+@jit
+def _solved(limit, starts, save_times, level):
+    limit = in_dtype(limit, starts.dtype)
+    # what rounding leaves of a tolerance
+    rtol = max(RTOL, 16 * float(jnp.finfo(starts.dtype).eps))
+
+    def path(v0):
+        size = jnp.trace(v0) / v0.shape[-1]
+        return solve_ode(
+            lambda t, v: limit.drift(t, v, None),
+            v0,
+            save_times,
+            level,
+            rtol=rtol,
+            atol=ATOL / RTOL * rtol * lax.stop_gradient(size),
+        )
+
+    if len(starts) == 1:
+        return jax.tree.map(lambda x: x[None], path(starts[0]))
+    return lax.map(path, starts, batch_size=_AT_A_TIME)
