@@ -205,13 +205,17 @@ class Fates(NamedTuple):
         """
         gone = self.stopped_at <= t
         shape = (-1,) + (1,) * (vs.ndim - 1)
-        infinite = jnp.full(vs.shape[1:], jnp.inf, vs.dtype)
-        if vs.ndim == 3:
-            infinite = jnp.where(jnp.eye(vs.shape[-1], dtype=bool), jnp.inf, jnp.nan)
-            infinite = infinite.astype(vs.dtype)
         exploded = (gone & (self.fate == EXPLODED)).reshape(shape)
         lost = (gone & (self.fate == LOST)).reshape(shape)
-        return jnp.where(exploded, infinite[None], jnp.where(lost, jnp.nan, vs))
+        infinite = infinite_state(vs.shape[1:], vs.dtype)
+        return jnp.where(exploded, infinite, jnp.where(lost, jnp.nan, vs))
+
+
+def infinite_state(shape: tuple[int, ...], dtype: Any) -> Array:
+    """What is read of a state that exploded: infinite variances, and no covariances."""
+    if len(shape) < 2:
+        return jnp.full(shape, jnp.inf, dtype)
+    return jnp.where(jnp.eye(shape[-1], dtype=bool), jnp.inf, jnp.nan).astype(dtype)
 
 
 class Stopping(eqx.Module):

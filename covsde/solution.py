@@ -22,6 +22,9 @@ class Solution(AbstractSolution):
     - `ts`: saved times (depth/width), shape `(k,)`.
     - `vs`: covariances, shape `(num_paths, k, m, m)`.
     - `stopped_at`: time at which each path was stopped, inf where it never was.
+
+      From then on a path stands at its level, `tr V/m = stop_above`; one that exploded has
+      variances inf and covariances NaN, and one that left the covariances is NaN.
     - `limit`, `key`: what was simulated, and from which randomness.
     - `solver`, `dt0`: of a solved limit (None for networks); `dt0` is None, too, of one
       without noise that was solved to a tolerance.

@@ -174,7 +174,7 @@ def test_an_explosion_is_a_stop():
     v = np.asarray(solution.vs)[:, :, 0, 0]
     np.testing.assert_allclose(v[0, 0], one_input(1.5, 0.3), rtol=1e-7)
     np.testing.assert_allclose(v[1], one_input(0.5, times), rtol=1e-7)
-    assert np.isfinite(v[0, 1]) and v[0, 1] > 1e9
+    assert v[0, 1] == np.inf
 
 
 def test_a_level_is_where_it_stops():

@@ -267,7 +267,7 @@ class KernelODE(AbstractLimit):
             atol=atol,
         )
         vs = vs[: times.size]
-        if is_concrete(stopped_at) and not float(stopped_at) == np.inf:
+        if is_concrete(stopped_at) and float(stopped_at) != np.inf:
             last = float(stopped_at)
             reason = (
                 f"it takes more than {MOST_STEPS:,} steps"

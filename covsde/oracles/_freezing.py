@@ -4,6 +4,7 @@ import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, Bool, Float, Scalar
 
+from ..functionals import infinite_state
 from ..observables import mean_variance
 from ._network import covariance
 
@@ -27,15 +28,15 @@ class Frozen(eqx.Module):
     def advance(self, v: Array, time: Scalar, level: Scalar) -> "Frozen":
         """The state after a layer with covariance `v` at `time`.
 
-        A network is kept at its first state with `tr V/m` above `level`, or at its last
-        finite state.
+        A network is kept at its first state with `tr V/m` above `level`. One that leaves
+        the numbers reads as a path that exploded.
         """
         size = mean_variance(v)
         finite = jnp.isfinite(size)
-        moves = self.running & finite
         stops = self.running & ~(finite & (size <= level))
+        kept = jnp.where(finite[:, None, None], v, infinite_state(v.shape[1:], v.dtype))
         return Frozen(
-            jnp.where(moves[:, None, None], v, self.v),
+            jnp.where(self.running[:, None, None], kept, self.v),
             jnp.where(stops, time.astype(v.dtype), self.stopped_at),
         )
 

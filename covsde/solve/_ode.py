@@ -11,6 +11,7 @@ from .._checks import is_concrete
 from .._jit import jit
 from .._ode import MOST_STEPS, solve_ode
 from .._problem import in_dtype
+from ..functionals import AT_LEVEL, EXPLODED, RUNNING, Fates
 from ..limits import AbstractLimit
 
 # Of a step, relative, and for entries near zero relative to tr V0/m.
@@ -29,7 +30,7 @@ def without_noise(
     where each path stopped.
 
     The last time to save is the end. A path stops where `tr V/m` reaches the `level`, or
-    where it explodes, and stays as it was there. `V` is symmetric, and a covariance but
+    where it explodes, and reads as infinite then. `V` is symmetric, and a covariance but
     for the tolerance: at a singular start an eigenvalue may be negative by as much.
     """
     vs, stopped_at = _solved(limit, v0 if v0.ndim == 3 else v0[None], save_times, level)
@@ -59,5 +60,9 @@ def _solved(limit, starts, save_times, level):
         )
 
     if len(starts) == 1:
-        return jax.tree.map(lambda x: x[None], path(starts[0]))
-    return lax.map(path, starts, batch_size=_AT_A_TIME)
+        vs, stopped_at = jax.tree.map(lambda x: x[None], path(starts[0]))
+    else:
+        vs, stopped_at = lax.map(path, starts, batch_size=_AT_A_TIME)
+    fate = EXPLODED if level is None else AT_LEVEL
+    fates = Fates(stopped_at, jnp.where(stopped_at < jnp.inf, fate, RUNNING))
+    return jax.vmap(fates.readable, in_axes=(1, 0), out_axes=1)(vs, save_times), stopped_at

@@ -10,7 +10,7 @@ from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
 from .._jit import jit
 from .._normals import Normals, check_normals
-from .._problem import check_problem
+from .._problem import Problem, check_problem
 from ..limits import AbstractLimit
 from ..solution import Solution
 from ._checks import check_drift
@@ -50,8 +50,9 @@ def solve(
     - `solver`: a solver of `covsde`, or `diffrax.Euler()`; None picks
       `default_solver(limit)`.
     - `saveat`: increasing times in `[0, t1]` to save; None saves `t1` only.
-    - `stop_above`: a path is frozen, and its time recorded, once `tr V/m` exceeds this
-      level. A path that explodes is always frozen at its last finite state.
+    - `stop_above`: a path is stopped at this level of `tr V/m`: its time goes to
+      `stopped_at`, and its state is kept, scaled to the level. Between the ends of steps
+      it is found by a Brownian bridge.
     - `normals`: how normals are made of random bits, `"box-muller"` or the slower
       `"inverse"` of the distribution function, as in `jax.random.normal`.
 
@@ -61,11 +62,19 @@ def solve(
     has no meaning, a step beyond the solver's bound, or a solver that is wrong for these
     equations.
     """
-    given = dict(key=key, num_paths=num_paths, saveat=saveat, stop_above=stop_above)
     by_tolerance = dt0 is None and solver is None and isinstance(limit, AbstractLimit)
     if by_tolerance and limit.diffusion.vanishes:
         check_normals(normals)
-        return _solve_without_noise(limit, v0, t1, **given)
+        problem = check_problem(
+            limit,
+            v0,
+            t1,
+            key=key,
+            num_paths=num_paths,
+            saveat=saveat,
+            stop_above=stop_above,
+        )
+        return _solve_without_noise(limit, problem)
     run, dt0 = plan(
         limit,
         v0,
@@ -73,7 +82,10 @@ def solve(
         dt0=dt0,
         solver=solver,
         normals=normals,
-        **given,
+        key=key,
+        num_paths=num_paths,
+        saveat=saveat,
+        stop_above=stop_above,
     )
     num_paths = int(num_paths)
     paths = _simulate(run, 1 if run.one_path else num_paths)
@@ -90,10 +102,9 @@ def solve(
     )
 
 
-def _solve_without_noise(limit: AbstractLimit, v0, t1, **given) -> Solution:
+def _solve_without_noise(limit: AbstractLimit, problem: Problem) -> Solution:
     """Of an ordinary equation, to a tolerance: one path for each start."""
-    problem = check_problem(limit, v0, t1, **given)
-    check_drift(limit, problem.v0)
+    check_drift(limit, problem.v0, problem.t1)
     times = jnp.asarray(np.union1d(problem.save_times, problem.t1), problem.v0.dtype)
     vs, stopped_at = without_noise(limit, problem.v0, times, problem.stop_level)
     num_saved = problem.save_times.size
