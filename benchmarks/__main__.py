@@ -10,7 +10,7 @@ BENCHMARKS = {
     "laws": "every law of the limits, by another method and by simulation",
     "positive_definite": "steps that lose positive definiteness, on hostile starts",
     "one_step": "one layer of literal networks against drift and noise, every entry",
-    "explosion": "hitting probabilities under attention against the scale function",
+    "explosion": "explosions and levels by a time, against exact laws",
     "networks": "the limit against literal networks as width grows",
     "unshaped": "unshaped networks against their laws as width grows",
     "strong_order": "strong orders, with Lévy areas and without",

@@ -1,61 +1,128 @@
-"""Explosion of two tokens under attention, against the scale function.
+"""Explosions, levels and their times at the automatic step, against what is known.
 
-`python -m benchmarks.explosion`: of opposite tokens, `V = s [[1, −1], [−1, 1]]`, and
-`d = 4 s` follows an equation of its own. The share of paths whose d reaches a level is
-compared with its exact probability.
+`python -m benchmarks.explosion`: the shares of paths that have exploded, and that have
+reached a level, by a time. Of two tokens under attention they are exact: their squared
+distance follows an equation of its own. Of one input under a smooth activation, too. Of
+more tokens they are compared with steps that are 64 times shorter, on other paths.
 """
 
 import argparse
+import time
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 import covsde
-from covsde.laws import TwoTokens
+from covsde import NinomiyaNinomiya, ShapedAttention, ShapedMLP, ShapedSmooth
+from covsde.laws import OneInput, TwoTokens
 
-D0, LEVEL = 1.6, 1e6
-CASES = ((0.5, 0.1), (0.5, 0.5), (0.5, 1.0), (0.6, 0.7), (0.3, 0.3))
+# γ, τ₀, d₀, T, and a level of d
+TOKENS = (
+    (0.5, 0.5, 2.0, 1.0, 16.0),
+    (0.5, 0.3, 2.0, 0.4, 16.0),
+    (0.3, 0.1, 1.0, 0.5, 8.0),
+    (0.3, 0.3, 1.6, 2.0, 8.0),
+    (0.5, 0.1, 1.6, 0.05, 16.0),
+    (0.6, 0.7, 3.0, 1.0, 16.0),
+    (0.4, 0.2, 1.0, 1.0, 8.0),
+    (0.65, 0.4, 2.0, 0.5, 16.0),
+    (0.7, 1.0, 4.0, 1.0, 12.0),
+)
+# function, a, V₀, T, and a level of V
+SMOOTH = (
+    (jax.nn.silu, 0.5, 1.0, 2.0, 4.0),
+    (jax.nn.silu, 0.5, 4.0, 0.5, 15.0),
+    (jax.nn.softplus, 0.4, 1.5, 0.5, 15.0),
+)
+# more tokens: γ, τ₀, V₀ = s (1 − ρ) I + s ρ 11ᵀ, T, and a level of tr V/m
+MORE = (
+    (3, 0.5, 0.2, 2.0, -0.3, 0.5, 15.0),
+    (3, 0.4, 0.3, 1.5, 0.3, 1.0, 8.0),
+    (4, 0.5, 0.3, 2.0, 0.0, 0.5, 15.0),
+)
 
 
-def simulated(gamma, tau0, num_paths: int, dt0: float, key) -> float:
-    """The share of paths whose d reaches the level, while others die out."""
-    gain = gamma**2 * (2 - gamma**2)
-    one = jnp.array([[1.0, -1.0], [-1.0, 1.0]])
-    solved = covsde.solve(
-        covsde.ShapedAttention(gamma, tau0),
-        D0 / 4 * one,
-        20 / gain,  # log d falls by Γ t: by then it is e^{-20}
-        key=key,
-        num_paths=num_paths,
-        dt0=dt0,
-        solver=covsde.NinomiyaNinomiya(most=1 / 16),
-        stop_above=LEVEL,
+def shares(limit, v0, t1, level, num_paths: int, key, **how) -> list[float]:
+    """Of paths that have exploded by a time; and that have reached a level."""
+    found = []
+    for stop_above in (None, level):
+        solved = covsde.solve(
+            limit, v0, t1, key=key, num_paths=num_paths, stop_above=stop_above, **how
+        )
+        lost = np.isnan(np.asarray(solved.vs[:, -1, 0, 0])).mean()
+        if lost:
+            print(f"  {lost:.2%} of the paths were lost")
+        found.append(float(np.mean(np.isfinite(solved.stopped_at))))
+    return found
+
+
+def tokens(case, num_paths: int, key):
+    """Of two opposite tokens, for which `tr V/m = d/4`: simulated, and exact."""
+    gamma, tau0, d0, t1, level = case
+    limit = ShapedAttention(gamma, tau0)
+    law = TwoTokens(limit)
+    exact = 1 - law.survival_probability(d0, t1), law.reached_probability(d0, level, t1)
+    opposite = d0 / 4 * jnp.array([[1.0, -1.0], [-1.0, 1.0]])
+    return shares(limit, opposite, t1, level / 4, num_paths, key), exact
+
+
+def smooth(case, num_paths: int, key):
+    """Of one input under a smooth activation: simulated, and exact."""
+    fn, a, v0, t1, level = case
+    activation = ShapedSmooth(fn, a)
+    law = OneInput(activation.stability_index)
+    exact = 1 - law.survival_probability(v0, t1), law.reached_probability(v0, level, t1)
+    limit = ShapedMLP(activation)
+    return shares(limit, jnp.array([[v0]]), t1, level, num_paths, key), exact
+
+
+def more(case, num_paths: int, key):
+    """Of several tokens: at the automatic step, and by steps 64 times shorter."""
+    m, gamma, tau0, size, rho, t1, level = case
+    limit = ShapedAttention(gamma, tau0)
+    v0 = size * ((1 - rho) * jnp.eye(m) + rho)
+    coarse = shares(limit, v0, t1, level, num_paths, key)
+    step = covsde.default_step(NinomiyaNinomiya(), limit, m, v0, t1)
+    fine = shares(
+        limit,
+        v0,
+        t1,
+        level,
+        num_paths,
+        jax.random.fold_in(key, 1),
+        dt0=step / 64,
+        solver=NinomiyaNinomiya(most=1 / 8 / 64),
     )
-    return float(jnp.mean(jnp.isfinite(solved.stopped_at)))
+    return coarse, fine
 
 
-def deviation(gamma, tau0, num_paths: int, dt0: float, key) -> tuple[float, float, float]:
-    """The simulated and the exact probability, and their distance in standard errors."""
-    # tr V/m = d/4 for opposite tokens
-    tokens = TwoTokens(covsde.ShapedAttention(gamma, tau0))
-    exact = float(tokens.hitting_probability(D0, 4 * LEVEL))
-    share = simulated(gamma, tau0, num_paths, dt0, key)
-    return share, exact, (share - exact) / np.sqrt(exact * (1 - exact) / num_paths)
+def rows(cases, compared, num_paths: int, sampled: bool):
+    """Prints a row for each case; `sampled`: whether what it is held against is, too."""
+    for number, case in enumerate(cases):
+        began = time.perf_counter()
+        found, known = compared(case, num_paths, jax.random.key(number))
+        words = ", ".join(getattr(x, "__name__", str(x)) for x in case)
+        line = f"{words:36}"
+        for share, exact in zip(found, map(float, known), strict=True):
+            error = np.sqrt(max(exact * (1 - exact), 1e-9) / num_paths * (1 + sampled))
+            line += f"{share:9.4f}{exact:9.4f}{(share - exact) / error:7.2f}"
+        print(f"{line}{time.perf_counter() - began:8.0f} s", flush=True)
 
 
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--paths", type=int, default=10_000)
-    parser.add_argument("--dt0", type=float, default=1 / 64)
+    parser.add_argument("--paths", type=int, default=20_000)
+    parser.add_argument("--more", type=int, default=4_000, help="paths of more tokens")
     arguments = parser.parse_args()
-    print(f"{arguments.paths:,} paths, steps of {arguments.dt0:g}")
-    print(f"{'γ':>5}{'τ₀':>6}{'simulated':>12}{'exact':>9}{'in s.e.':>9}")
-    for number, (gamma, tau0) in enumerate(CASES):
-        key = jax.random.key(number)
-        share, exact, z = deviation(gamma, tau0, arguments.paths, arguments.dt0, key)
-        print(f"{gamma:5}{tau0:6}{share:12.4f}{exact:9.4f}{z:9.2f}", flush=True)
+    head = f"{'exploded':>9}{'known':>9}{'s.e.':>7}{'at level':>9}{'known':>9}{'s.e.':>7}"
+    print(f"{arguments.paths:,} paths\n{'two tokens: γ, τ₀, d₀, T, level':36}{head}")
+    rows(TOKENS, tokens, arguments.paths, sampled=False)
+    print(f"{'one input: function, a, V₀, T, level':36}{head}")
+    rows(SMOOTH, smooth, arguments.paths, sampled=False)
+    print(f"{arguments.more:,} paths\n{'m, γ, τ₀, s, ρ, T, level':36}{head}")
+    rows(MORE, more, arguments.more, sampled=True)
 
 
 if __name__ == "__main__":

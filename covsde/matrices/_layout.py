@@ -194,6 +194,10 @@ class Triangle(eqx.Module):
         rows = jnp.expand_dims(number, self.row_axis())
         return jnp.repeat(rows, self.m, axis=self.row_axis())
 
+    def against_rows(self, number: Array | float) -> Array | float:
+        """A number, or one per path, so that a row vector can be multiplied by it."""
+        return jnp.expand_dims(number, self.row_axis()) if jnp.ndim(number) else number
+
     def by_row(self, rows: Array) -> Array:
         """A row vector spread over the entries `(a, b)` by their row `a`."""
         if self.packed:

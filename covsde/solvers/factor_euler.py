@@ -37,4 +37,4 @@ class FactorEuler(AbstractFactorSolver):
 def ito_increment(increment: Lower, rows, t) -> Lower:
     """`ΔN` over a time `t`, its rows numbered `rows`."""
     scaled = increment.scale_diagonal(0.5**0.5)
-    return scaled.add_diagonal((0.25 - rows / 2) * t)
+    return scaled.add_diagonal((0.25 - rows / 2) * increment.against_rows(t))

@@ -53,6 +53,7 @@ def magnus(factor: Lower, increment: LevyIncrement, gain: Array, h) -> Lower:
     """`exp(√Γ ΔN + Γ (h D + A))`."""
     moved = within_span(factor, increment.motion).scale_diagonal(0.5**0.5)
     area = within_span(factor, increment.area)
-    drift = row_numbers(factor) * factor.nonzero_pivots() * (-gain * h / 2)
+    time = factor.against_rows(-gain * h / 2)
+    drift = row_numbers(factor) * factor.nonzero_pivots() * time
     exponent = moved * jnp.sqrt(gain) + area * gain
     return expm_lower(exponent.add_diagonal(drift))

@@ -80,4 +80,4 @@ def palindrome(factor: Lower, first: Lower, second: Lower, t) -> Lower:
 
 def diagonal_increment(increment: Lower, rows, t):
     """`exp(B_ii/√2 − i t/2)`: the exact law of `L_ii` over a time `t` without drift."""
-    return jnp.exp(increment.diagonal() / 2**0.5 - rows * (t / 2))
+    return jnp.exp(increment.diagonal() / 2**0.5 - rows * increment.against_rows(t / 2))

@@ -42,8 +42,9 @@ class WishartEuler(AbstractFactorSolver):
 
 def bartlett(normals: Lower, rows, t) -> Lower:
     """`chol(Wishart_m(I, 1/t) t)` from standard normals, its rows numbered `rows`."""
-    freedom = 1 / t + 1 - rows
-    chi = jnp.sqrt(chi_square(normals.diagonal(), freedom) * t)
+    time = normals.against_rows(t)
+    freedom = 1 / time + 1 - rows
+    chi = jnp.sqrt(chi_square(normals.diagonal(), freedom) * time)
     return (normals.strict() * jnp.sqrt(t)).add_diagonal(chi)
 
 
