@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from reference.fokker_planck import pair_means
 from scipy import stats
-from scipy.integrate import quad
+from scipy.integrate import quad, simpson
 
 import covsde
 from covsde import (
@@ -21,7 +21,8 @@ from covsde import (
     ShapedSmooth,
     laws,
 )
-from covsde.laws import _volumes
+from covsde.convergence._coordinates import Angle, Norm, exact_mean
+from covsde.laws import _diffusion
 from covsde.laws.moments import _matchings, _spectrum
 from covsde.observables import Correlation, Entry, LogDet, LogNorm
 
@@ -223,9 +224,71 @@ def test_distribution_of_pairs_has_their_means():
     np.testing.assert_allclose(np.e - integral, law.expectation(np.exp), atol=1e-8)
 
 
-def test_pairs_that_are_not_resolved_are_refused():
-    with pytest.raises(ValueError, match="`nodes` must be more"):
-        laws.PairLaw(0.3, 1e-4, 0.5)
+@pytest.mark.parametrize("strength", [0.0, 0.16, 5.0])
+@pytest.mark.parametrize("rho0", [-0.999, -0.5, 0.9, 0.9999])
+@pytest.mark.parametrize("t", [1e-3, 0.1, 1.0])
+def test_pairs_from_everywhere(rho0, t, strength):
+    """By collocation in the angle, to 1e-9 and what that loses at another degree.
+
+    The distribution function has the same means: `E f(ρ) = f(1) − ∫ f' P(ρ ≤ x) dx`.
+    """
+    limit = ShapedMLP(ShapedReLU(0.0, -np.sqrt(2 * np.pi * strength)))
+    law = laws.PairLaw(rho0, t, limit.activation.strength)
+    for of_angle in (np.cos, lambda theta: np.sin(3 * np.cos(theta))):
+        fine, coarse = (
+            exact_mean(Angle(), limit, of_angle, np.arccos(rho0), t, nodes)
+            for nodes in (96, 64)
+        )
+        assert abs(fine - coarse) < 5e-8
+        found = law.expectation(of_angle, of_angle=True)
+        assert abs(found - fine) < 1e-9 + abs(fine - coarse)
+    y = np.linspace(law._law.y[0], law._law.y[-1], 20_001)
+    slope = 3 * np.cos(3 * np.tanh(y)) / np.cosh(y) ** 2
+    integral = simpson(slope * np.asarray(law.cdf(np.tanh(y))), x=y)
+    assert abs(np.sin(3 * np.tanh(y[-1])) - integral - found) < 1e-9
+
+
+@pytest.mark.parametrize("limit", [LINEAR, RELU])
+def test_every_correlation_is_answered(limit):
+    """From a right angle to 2.6 degrees, and from a hundredth of the width to three."""
+    for rho0 in (0.0, 0.3, 0.6, 0.9, 0.95, 0.99, 0.999):
+        for t in (0.01, 0.05, 0.1, 0.3, 1.0, 3.0):
+            v0 = np.array([[1.0, rho0], [rho0, 1.0]])
+            law = laws.of(limit, Correlation(0, 1), v0, t)
+            fine, coarse = (
+                exact_mean(Angle(), limit, np.cos, np.arccos(rho0), t, nodes)
+                for nodes in (96, 64)
+            )
+            assert abs(fine - coarse) < 1e-7
+            assert abs(law.mean - fine) < 1e-9 + abs(fine - coarse)
+            p = np.array([0.001, 0.5, 0.999])
+            finer = laws.PairLaw(
+                rho0, t, _strength(limit), limit.diffusion.strength, nodes=20_000
+            )
+            np.testing.assert_allclose(finer.cdf(law.quantile(p)), p, rtol=0, atol=1e-9)
+
+
+def _strength(limit):
+    return getattr(limit.drift.activation, "strength", 0.0) * limit.drift.gain
+
+
+@pytest.mark.parametrize("rho0", [-0.999, 0.3, 0.9999])
+@pytest.mark.parametrize("t", [1e-4, 1e-2, 1.0, 10.0])
+def test_linear_pairs_in_closed_form(rho0, t):
+    """`E log(1−ρ²) = log(1−ρ₀²) − Γ T`, of norms and determinant."""
+    law = laws.PairLaw(rho0, t, 0.0, 0.7)
+    found = law.expectation(lambda theta: 2 * np.log(np.sin(theta)), of_angle=True)
+    np.testing.assert_allclose(
+        found, np.log(1 - rho0**2) - 0.7 * t, rtol=0, atol=1e-9 * (1 + t)
+    )
+
+
+def test_cells_of_ones_own():
+    by_itself, law = EVERY["pair"], laws.PairLaw(0.3, T, 0.5, 0.7, nodes=3000)
+    assert abs(len(law._law.y) / 3000 - 1) < 0.05
+    np.testing.assert_allclose(law.mean, by_itself.mean, rtol=0, atol=1e-10)
+    with pytest.raises(ValueError, match="`nodes` must be an integer of at least 100"):
+        laws.PairLaw(0.3, T, 0.5, nodes=16)
 
 
 # One input
@@ -237,10 +300,12 @@ def test_norms_become_stationary():
     np.testing.assert_allclose(law.cdf(x), stationary.cdf(x), rtol=0, atol=1e-7)
 
 
-def test_norms_move_by_their_drift():
+@pytest.mark.parametrize(
+    ("kappa", "t"), [(-2.0, 0.7), (-0.5, 2.0), (-2.0, 2.0), (-12.5, 2.0)]
+)
+def test_norms_move_by_their_drift(kappa, t):
     """`d E V = κ E (V² − V)`, `d E log V = κ E (V − 1) − 1`, by a central difference."""
-    kappa, t, h = -2.0, 0.7, 0.01
-    now = laws.NormLaw(kappa, 1.3, t)
+    h, now = 0.01, laws.NormLaw(kappa, 1.3, t)
     for logarithm, drift in (
         (False, lambda v: kappa * v * (v - 1)),
         (True, lambda v: kappa * (v - 1) - 1),
@@ -252,7 +317,25 @@ def test_norms_move_by_their_drift():
             for i in weights
         }
         slope = sum(w * means[i] for i, w in weights.items()) / h
-        np.testing.assert_allclose(slope, now.expectation(drift), atol=2e-5)
+        np.testing.assert_allclose(slope, now.expectation(drift), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("a", [0.4, 1.0, 2.0])
+@pytest.mark.parametrize("v0", [0.05, 1.0, 8.0])
+@pytest.mark.parametrize("t", [1e-3, 0.1])
+def test_norms_from_everywhere(v0, t, a):
+    """By collocation in `V/(1+V)`, to 1e-9 and what that loses at another degree."""
+    limit = ShapedMLP(ShapedSmooth(jnp.tanh, a))
+    law = laws.NormLaw(limit.activation.stability_index, v0, t)
+    fine, coarse = (
+        exact_mean(Norm(), limit, lambda s: np.sin(3 * s), v0 / (1 + v0), t, nodes)
+        for nodes in (96, 64)
+    )
+    found = law.expectation(lambda v: np.sin(3 * v / (1 + v)))
+    assert abs(fine - coarse) < 1e-12
+    assert abs(found - fine) < 1e-9 + abs(fine - coarse)
+    logarithm = laws.NormLaw(-2 / a**2, v0, t, logarithm=True)
+    np.testing.assert_allclose(logarithm.cdf(np.log(1.1)), law.cdf(1.1), rtol=1e-12)
 
 
 @pytest.mark.parametrize("kappa", [-4.0, -0.7])
@@ -357,7 +440,7 @@ def test_means_of_tokens(monkeypatch):
     mean = tokens.surviving(below_one, 1.4, 0.5)
     within_four_errors(below_one(bessel(tokens, 1.4, 0.5, 400, 100_000)), mean)
     with monkeypatch.context() as patch:
-        patch.setattr(_volumes, "_CELLS", 2 * _volumes._CELLS)
+        patch.setattr(_diffusion, "_CELLS", 2 * _diffusion._CELLS)
         finer = tokens.surviving(below_one, 1.4, 0.5)
     np.testing.assert_allclose(mean, finer, rtol=2e-8)
     # in the end tokens have become one, or have exploded
