@@ -656,6 +656,50 @@ def test_without_noise_everything_is_constant():
         np.testing.assert_array_equal(law.sample(KEY, 3), [law.mean] * 3)
 
 
+def test_a_limit_of_ones_own_may_have_no_noise():
+    class Mine(covsde.AbstractLimit):
+        drift: covsde.AbstractDrift
+        diffusion: covsde.AbstractDiffusion
+
+    drift = covsde.ActivationDrift(ShapedReLU(0.0, -1.0))
+    mine = Mine(drift, covsde.CongruenceDiffusion(0.0))
+    for observable in (LogNorm(0), Correlation(0, 1), LogDet(), Entry(0, 1)):
+        one, other = (
+            laws.of(x, observable, V0, T) for x in (mine, covsde.KernelODE(drift))
+        )
+        assert one.variance == 0 and one.mean == other.mean
+
+
+def test_inputs_on_one_line_stay_there():
+    """All but opposite ones under a ReLU, which parts them at once."""
+    same, opposite = (np.array([[1.0, 2 * s], [2 * s, 4.0]]) for s in (1, -1))
+    for limit in (LINEAR, RELU, SMOOTH):
+        law = laws.of(limit, Correlation(0, 1), same, T)
+        assert law.mean == 1 and law.variance == 0
+    for limit in (LINEAR, SMOOTH):
+        assert laws.of(limit, Correlation(0, 1), opposite, T).mean == -1
+    with pytest.raises(LookupError, match="inputs are opposite"):
+        laws.of(RELU, Correlation(0, 1), opposite, T)
+    with pytest.raises(ValueError, match="`t1` must be a positive finite time"):
+        laws.of(LINEAR, Correlation(0, 1), same, -1.0)
+
+
+def test_kernels_that_explode_have_no_law():
+    limit = covsde.KernelODE(covsde.ActivationDrift(ShapedSmooth(jax.nn.silu, 1.0)))
+    with pytest.raises(LookupError, match=r"`t1` = 8\.0"):
+        laws.of(limit, LogNorm(0), np.array([[1.5]]), 8.0)
+
+
+def test_laws_that_are_not_resolved_are_refused():
+    with pytest.raises(ValueError, match="`nodes` must be more"):
+        laws.PairLaw(0.3, T, 0.5, nodes=100)
+    strongly = ShapedMLP(ShapedReLU(0.0, -35.0))
+    with pytest.raises(LookupError, match="Pass more, or simulate"):
+        laws.of(strongly, Correlation(0, 1), np.array([[1, -0.999], [-0.999, 1]]), 1e-8)
+    with pytest.raises(LookupError, match="`t1` must be a time"):
+        laws.NormLaw(-200.0, 1.0, 50.0)
+
+
 def test_a_limit_registers_what_is_known_of_it():
     class Mine(ShapedMLP):
         pass
@@ -708,6 +752,9 @@ def test_refusals():
         laws.of(LINEAR, LogNorm(3), V0, T)
     with pytest.raises(ValueError, match="`v0` must be one covariance"):
         laws.of(LINEAR, LogNorm(0), np.stack([V0, V0]), T)
+    for vector in (lambda v: v[:, 1], lambda v: v):
+        with pytest.raises(ValueError, match="`observable` must give one number"):
+            laws.of(LINEAR, vector, V0, T)
     with pytest.raises(ValueError, match="`b` must differ from `a`"):
         Correlation(1, 1)
     with pytest.raises(ValueError, match="`a` must be an integer of at least 0; got -1"):

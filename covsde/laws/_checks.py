@@ -6,7 +6,7 @@ What is known now is checked; what JAX traces passes, unless the law is computed
 import math
 
 import numpy as np
-from jaxtyping import Array, Scalar
+from jaxtyping import Array, ArrayLike, Scalar
 
 from .._checks import is_concrete, number, parameter, real_array
 
@@ -42,7 +42,7 @@ def correlations(name: str, r) -> Array:
     return numbers(name, r, accepted, way_out, test=lambda r: np.abs(r) <= 1)
 
 
-def starts(name: str, x, level=math.inf, *, way_out: str) -> Array:
+def starts(name: str, x, level: ArrayLike = math.inf, *, way_out: str) -> Array:
     """Variances or squared distances at the start, none above the level."""
     accepted = "not negative and finite"
     x = numbers(name, x, accepted, way_out, test=lambda x: (x >= 0) & np.isfinite(x))

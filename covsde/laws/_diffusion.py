@@ -34,6 +34,8 @@ _MESHES = {9: 729 / 640, 3: -90 / 640, 1: 1 / 640}
 _PLACES = 4001
 # What twice the steps may change, how many there are at least, and at most
 _RESOLVED, _STEPS, _MOST = 1e-10, 8, 2048
+# What the third mesh may change in the distribution function
+_DOUBT = 1e-6
 # Of a weight, relative to the largest
 _ROUNDING = 1e-12
 
@@ -53,6 +55,10 @@ def _radau(stages: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 _POLES, _RESIDUES = _radau(5)
+
+
+class Unresolved(ValueError, LookupError):
+    """A law that is known, as `laws.of` has it, but is not resolved."""
 
 
 class Diffused(eqx.Module):
@@ -133,26 +139,25 @@ class Diffused(eqx.Module):
                 y, index, np.diff(edges), noise(y), next_to, log_slope(next_to), above
             )
 
-        steps, coarse = _STEPS, process(1)
-        now = np.cumsum(coarse.at(t, steps))
-        while steps < _MOST:
-            twice = np.cumsum(coarse.at(t, 2 * steps))
-            if np.max(np.abs(twice - now)) < _RESOLVED:
-                break
-            steps, now = 2 * steps, twice
-
-        weights, distribution = np.zeros(0), 0.0
-        for finer, share in _MESHES.items():
-            mesh = process(finer)
+        meshes = {finer: process(finer) for finer in _MESHES}
+        steps = _enough_steps(meshes[1], t)
+        finest, places = meshes[max(_MESHES)], below + up_to + 1
+        self.y, weights, sums = finest.y, np.zeros(len(finest.y)), {}
+        for finer, mesh in meshes.items():
             mass = mesh.at(t, steps)
             if not killed and above is None:
                 mass /= mass.sum()
-            if not weights.size:
-                finest, self.y, weights = mesh.index, mesh.y, np.zeros(len(mesh.y))
-            weights[max(_MESHES) // finer * mesh.index - finest[0]] += share * mass
-            sums = np.append(0.0, np.cumsum(mass))
-            distribution = (
-                distribution + share * sums[: finer * (below + up_to + 1) + 1 : finer]
+            first = max(_MESHES) // finer * mesh.index - finest.index[0]
+            weights[first] += _MESHES[finer] * mass
+            sums[finer] = np.append(0.0, np.cumsum(mass))[: finer * places + 1 : finer]
+        distribution = sum(share * sums[finer] for finer, share in _MESHES.items())
+        # of the two finest alone, which is worse by far
+        doubt = np.max(np.abs(distribution - (9 * sums[9] - sums[3]) / 8))
+        if not doubt < _DOUBT:
+            raise Unresolved(
+                f"`nodes` must be more to resolve this law; got {cells or len(finest.y)}, "
+                f"which leave a doubt of {doubt:.1g}. Pass more, or simulate with "
+                "`covsde.solve`."
             )
         self.weights = _without_noise(weights)
         edges = np.arange(-below, up_to + 2) - 0.5
@@ -207,6 +212,20 @@ class _BirthAndDeath:
                 moved += (residue * solve_banded((1, 1), bands, mass)).real
             mass = moved
         return mass
+
+
+def _enough_steps(process: _BirthAndDeath, t: float) -> int:
+    """So many that twice as many change nothing."""
+    steps, now = _STEPS, np.cumsum(process.at(t, _STEPS))
+    while steps < _MOST:
+        twice = np.cumsum(process.at(t, 2 * steps))
+        if np.max(np.abs(twice - now)) < _RESOLVED:
+            return steps
+        steps, now = 2 * steps, twice
+    raise Unresolved(
+        f"`t1` must be a time in which {_MOST} steps resolve this law; got {t:g} times a "
+        "speed for which they do not. Shorten it, or simulate with `covsde.solve`."
+    )
 
 
 def _bernoulli(x: np.ndarray) -> np.ndarray:
