@@ -1,6 +1,8 @@
 """Laws of the limits against one another, independent computations, and simulations."""
 
 import itertools
+import math
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -591,6 +593,13 @@ def test_density_of_the_spectrum(tau):
     middle = np.sqrt(low * high)
     mass = quad(lambda y: float(law.density(y)), low, middle, epsabs=1e-10)[0]
     np.testing.assert_allclose(law.cdf(middle), mass, rtol=0, atol=1e-8)
+
+
+def test_high_moments_of_the_spectrum():
+    """Their powers and factorials overflow, and they do not: by fractions."""
+    k = 150
+    terms = (Fraction(math.comb(k, j + 1) * k**j, math.factorial(j) * k) for j in range(k))
+    assert laws.FreeLogNormal(1.0).moment(k) == pytest.approx(float(sum(terms)), rel=1e-13)
 
 
 @pytest.mark.parametrize("degree", [2, 3, 4])

@@ -4,11 +4,12 @@ What is known now is checked; what JAX traces passes, unless the law is computed
 """
 
 import math
+from collections.abc import Callable
 
 import numpy as np
 from jaxtyping import Array, ArrayLike, Scalar
 
-from .._checks import is_concrete, number, parameter, real_array
+from .._checks import found, is_concrete, number, parameter, real_array
 
 _TIME = "a positive finite time", "It is depth over width, d/n."
 _GAIN = "a positive number", "It is Γ, 1 for an MLP; a `KernelODE` has no noise."
@@ -54,6 +55,27 @@ def starts(name: str, x, level: ArrayLike = math.inf, *, way_out: str) -> Array:
             "has been reached."
         )
     return x
+
+
+def flag(name: str, x) -> bool:
+    """A truth value."""
+    if not isinstance(x, bool):
+        raise TypeError(f"`{name}` must be True or False; got {found(x)}.")
+    return x
+
+
+def values(f: Callable, x: np.ndarray) -> np.ndarray:
+    """`f` of numbers, one for each."""
+    way_out = "Write it of NumPy arrays, for example `np.tanh` or `lambda x: x**2`."
+    if isinstance(f, type) or not callable(f):
+        raise TypeError(f"`f` must be a function of arrays; got {found(f)}. {way_out}")
+    y = np.asarray(f(x))
+    if y.shape != x.shape or y.dtype.kind not in "fiu":
+        raise ValueError(
+            f"`f` must give one real number for each; got shape {y.shape} and dtype "
+            f"{y.dtype} of {len(x)} numbers. {way_out}"
+        )
+    return y
 
 
 def gain_times(t1, gain) -> Scalar:

@@ -11,7 +11,7 @@ from scipy.special import betainc
 
 from .._checks import found
 from ..limits import ShapedAttention
-from ._checks import known_level, known_start, known_time, numbers, starts
+from ._checks import known_level, known_start, known_time, numbers, starts, values
 from ._diffusion import TAIL, Diffused
 
 # √θ d as good as infinity
@@ -100,7 +100,7 @@ class TwoTokens(eqx.Module):
         - `t1`: T, in units of depth/width.
         """
         law = self._log_distance(d0, t1)
-        return jnp.asarray(law.mean(np.asarray(f(np.exp(law.y)))))
+        return jnp.asarray(law.mean(values(f, np.exp(law.y))))
 
     def survival_probability(self, d0: float, t1: float) -> Scalar:
         """That d has not exploded by the time T; exact to 1e-9.

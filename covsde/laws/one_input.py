@@ -21,7 +21,7 @@ from .._checks import check_key, count, is_concrete, number, parameter
 from .._jit import jit
 from .._normals import independent_normals
 from ._base import AbstractLaw
-from ._checks import known_level, known_start, known_time, numbers, starts
+from ._checks import flag, known_level, known_start, known_time, numbers, starts, values
 from ._diffusion import TAIL, Diffused
 
 # A start as good as infinity
@@ -164,7 +164,7 @@ class OneInput(eqx.Module):
         kappa = number("kappa", self.kappa, accepted, way_out, test=lambda x: x > 0)
         v0, t1 = known_start("v0", v0, _START), known_time(t1)
         law = _log_norm(kappa, v0, t1)
-        return jnp.asarray(law.mean(np.asarray(f(np.exp(law.y)))))
+        return jnp.asarray(law.mean(values(f, np.exp(law.y))))
 
     def survival_probability(self, v0: float, t1: float) -> Scalar:
         """That V has not exploded by the time T; 1 if `κ ≤ 0`.
@@ -268,7 +268,7 @@ class NormLaw(AbstractLaw):
         v0, t1 = known_start("v0", v0, _START), known_time(t1)
         if nodes is not None:
             nodes = count("nodes", nodes, "None are as many as it takes.", least=100)
-        self.logarithm = logarithm
+        self.logarithm = flag("logarithm", logarithm)
         self._law = _log_norm(kappa, v0, t1, cells=nodes)
 
     @property
@@ -284,7 +284,7 @@ class NormLaw(AbstractLaw):
 
     def expectation(self, f: Callable[[np.ndarray], np.ndarray]) -> Scalar:
         """`E f(X)` of a smooth function, elementwise on arrays."""
-        return jnp.asarray(self._law.mean(np.asarray(f(self._number(self._law.y)))))
+        return jnp.asarray(self._law.mean(values(f, self._number(self._law.y))))
 
     def _cdf(self, x):
         x = np.asarray(x, float)

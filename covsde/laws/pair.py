@@ -8,7 +8,7 @@ from jaxtyping import Scalar
 
 from .._checks import count, number
 from ._base import AbstractLaw
-from ._checks import known_gain, known_time
+from ._checks import flag, known_gain, known_time, values
 from ._diffusion import TAIL, Diffused
 
 
@@ -99,8 +99,8 @@ class PairLaw(AbstractLaw):
             does not.
         """
         y = self._law.y
-        values = f(_angle(y) if of_angle else np.tanh(y))
-        return jnp.asarray(self._law.mean(np.asarray(values)))
+        x = _angle(y) if flag("of_angle", of_angle) else np.tanh(y)
+        return jnp.asarray(self._law.mean(values(f, x)))
 
     def _cdf(self, x):
         with np.errstate(divide="ignore"):  # at the ends

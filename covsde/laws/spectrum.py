@@ -1,7 +1,5 @@
 """The spectrum of a linear network of many inputs: free multiplicative Brownian motion."""
 
-import math
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -61,10 +59,11 @@ class FreeLogNormal(AbstractLaw):
     def moment(self, k: int) -> float:
         """`m_k = (1/k) Σ_{j<k} C(k, j+1) (kτ)^j/j!`: 1, 1+τ, 1+3τ+3τ²/2, …"""
         k = count("k", k, "The first moment is 1.")
-        terms = (
-            math.comb(k, j + 1) * (k * self.tau) ** j / math.factorial(j) for j in range(k)
-        )
-        return sum(terms) / k
+        total, term = 0.0, 1.0
+        for j in range(k):  # by ratios, for powers and factorials overflow
+            total += term
+            term *= k * self.tau * (k - j - 1) / ((j + 1) * (j + 2))
+        return total
 
     def density(self, x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
         """The density, 0 outside of the edges."""
