@@ -1,6 +1,8 @@
 """Laws of the limits against one another, independent computations, and simulations."""
 
 import itertools
+import math
+from fractions import Fraction
 
 import jax
 import jax.numpy as jnp
@@ -8,7 +10,7 @@ import numpy as np
 import pytest
 from reference.fokker_planck import pair_means
 from scipy import stats
-from scipy.integrate import quad
+from scipy.integrate import quad, simpson
 
 import covsde
 from covsde import (
@@ -21,7 +23,8 @@ from covsde import (
     ShapedSmooth,
     laws,
 )
-from covsde.laws import _volumes
+from covsde.convergence._coordinates import Angle, Norm, exact_mean
+from covsde.laws import _diffusion
 from covsde.laws.moments import _matchings, _spectrum
 from covsde.observables import Correlation, Entry, LogDet, LogNorm
 
@@ -223,9 +226,71 @@ def test_distribution_of_pairs_has_their_means():
     np.testing.assert_allclose(np.e - integral, law.expectation(np.exp), atol=1e-8)
 
 
-def test_pairs_that_are_not_resolved_are_refused():
-    with pytest.raises(ValueError, match="`nodes` must be more"):
-        laws.PairLaw(0.3, 1e-4, 0.5)
+@pytest.mark.parametrize("strength", [0.0, 0.16, 5.0])
+@pytest.mark.parametrize("rho0", [-0.999, -0.5, 0.9, 0.9999])
+@pytest.mark.parametrize("t", [1e-3, 0.1, 1.0])
+def test_pairs_from_everywhere(rho0, t, strength):
+    """By collocation in the angle, to 1e-9 and what that loses at another degree.
+
+    The distribution function has the same means: `E f(ρ) = f(1) − ∫ f' P(ρ ≤ x) dx`.
+    """
+    limit = ShapedMLP(ShapedReLU(0.0, -np.sqrt(2 * np.pi * strength)))
+    law = laws.PairLaw(rho0, t, limit.activation.strength)
+    for of_angle in (np.cos, lambda theta: np.sin(3 * np.cos(theta))):
+        fine, coarse = (
+            exact_mean(Angle(), limit, of_angle, np.arccos(rho0), t, nodes)
+            for nodes in (96, 64)
+        )
+        assert abs(fine - coarse) < 5e-8
+        found = law.expectation(of_angle, of_angle=True)
+        assert abs(found - fine) < 1e-9 + abs(fine - coarse)
+    y = np.linspace(law._law.y[0], law._law.y[-1], 20_001)
+    slope = 3 * np.cos(3 * np.tanh(y)) / np.cosh(y) ** 2
+    integral = simpson(slope * np.asarray(law.cdf(np.tanh(y))), x=y)
+    assert abs(np.sin(3 * np.tanh(y[-1])) - integral - found) < 1e-9
+
+
+@pytest.mark.parametrize("limit", [LINEAR, RELU])
+def test_every_correlation_is_answered(limit):
+    """From a right angle to 2.6 degrees, and from a hundredth of the width to three."""
+    for rho0 in (0.0, 0.3, 0.6, 0.9, 0.95, 0.99, 0.999):
+        for t in (0.01, 0.05, 0.1, 0.3, 1.0, 3.0):
+            v0 = np.array([[1.0, rho0], [rho0, 1.0]])
+            law = laws.of(limit, Correlation(0, 1), v0, t)
+            fine, coarse = (
+                exact_mean(Angle(), limit, np.cos, np.arccos(rho0), t, nodes)
+                for nodes in (96, 64)
+            )
+            assert abs(fine - coarse) < 1e-7
+            assert abs(law.mean - fine) < 1e-9 + abs(fine - coarse)
+            p = np.array([0.001, 0.5, 0.999])
+            finer = laws.PairLaw(
+                rho0, t, _strength(limit), limit.diffusion.strength, nodes=20_000
+            )
+            np.testing.assert_allclose(finer.cdf(law.quantile(p)), p, rtol=0, atol=1e-9)
+
+
+def _strength(limit):
+    return getattr(limit.drift.activation, "strength", 0.0) * limit.drift.gain
+
+
+@pytest.mark.parametrize("rho0", [-0.999, 0.3, 0.9999])
+@pytest.mark.parametrize("t", [1e-4, 1e-2, 1.0, 10.0])
+def test_linear_pairs_in_closed_form(rho0, t):
+    """`E log(1−ρ²) = log(1−ρ₀²) − Γ T`, of norms and determinant."""
+    law = laws.PairLaw(rho0, t, 0.0, 0.7)
+    found = law.expectation(lambda theta: 2 * np.log(np.sin(theta)), of_angle=True)
+    np.testing.assert_allclose(
+        found, np.log(1 - rho0**2) - 0.7 * t, rtol=0, atol=1e-9 * (1 + t)
+    )
+
+
+def test_cells_of_ones_own():
+    by_itself, law = EVERY["pair"], laws.PairLaw(0.3, T, 0.5, 0.7, nodes=3000)
+    assert abs(len(law._law.y) / 3000 - 1) < 0.05
+    np.testing.assert_allclose(law.mean, by_itself.mean, rtol=0, atol=1e-10)
+    with pytest.raises(ValueError, match="`nodes` must be an integer of at least 100"):
+        laws.PairLaw(0.3, T, 0.5, nodes=16)
 
 
 # One input
@@ -237,10 +302,12 @@ def test_norms_become_stationary():
     np.testing.assert_allclose(law.cdf(x), stationary.cdf(x), rtol=0, atol=1e-7)
 
 
-def test_norms_move_by_their_drift():
+@pytest.mark.parametrize(
+    ("kappa", "t"), [(-2.0, 0.7), (-0.5, 2.0), (-2.0, 2.0), (-12.5, 2.0)]
+)
+def test_norms_move_by_their_drift(kappa, t):
     """`d E V = κ E (V² − V)`, `d E log V = κ E (V − 1) − 1`, by a central difference."""
-    kappa, t, h = -2.0, 0.7, 0.01
-    now = laws.NormLaw(kappa, 1.3, t)
+    h, now = 0.01, laws.NormLaw(kappa, 1.3, t)
     for logarithm, drift in (
         (False, lambda v: kappa * v * (v - 1)),
         (True, lambda v: kappa * (v - 1) - 1),
@@ -252,7 +319,25 @@ def test_norms_move_by_their_drift():
             for i in weights
         }
         slope = sum(w * means[i] for i, w in weights.items()) / h
-        np.testing.assert_allclose(slope, now.expectation(drift), atol=2e-5)
+        np.testing.assert_allclose(slope, now.expectation(drift), rtol=0, atol=1e-7)
+
+
+@pytest.mark.parametrize("a", [0.4, 1.0, 2.0])
+@pytest.mark.parametrize("v0", [0.05, 1.0, 8.0])
+@pytest.mark.parametrize("t", [1e-3, 0.1])
+def test_norms_from_everywhere(v0, t, a):
+    """By collocation in `V/(1+V)`, to 1e-9 and what that loses at another degree."""
+    limit = ShapedMLP(ShapedSmooth(jnp.tanh, a))
+    law = laws.NormLaw(limit.activation.stability_index, v0, t)
+    fine, coarse = (
+        exact_mean(Norm(), limit, lambda s: np.sin(3 * s), v0 / (1 + v0), t, nodes)
+        for nodes in (96, 64)
+    )
+    found = law.expectation(lambda v: np.sin(3 * v / (1 + v)))
+    assert abs(fine - coarse) < 1e-12
+    assert abs(found - fine) < 1e-9 + abs(fine - coarse)
+    logarithm = laws.NormLaw(-2 / a**2, v0, t, logarithm=True)
+    np.testing.assert_allclose(logarithm.cdf(np.log(1.1)), law.cdf(1.1), rtol=1e-12)
 
 
 @pytest.mark.parametrize("kappa", [-4.0, -0.7])
@@ -357,7 +442,7 @@ def test_means_of_tokens(monkeypatch):
     mean = tokens.surviving(below_one, 1.4, 0.5)
     within_four_errors(below_one(bessel(tokens, 1.4, 0.5, 400, 100_000)), mean)
     with monkeypatch.context() as patch:
-        patch.setattr(_volumes, "_CELLS", 2 * _volumes._CELLS)
+        patch.setattr(_diffusion, "_CELLS", 2 * _diffusion._CELLS)
         finer = tokens.surviving(below_one, 1.4, 0.5)
     np.testing.assert_allclose(mean, finer, rtol=2e-8)
     # in the end tokens have become one, or have exploded
@@ -510,6 +595,13 @@ def test_density_of_the_spectrum(tau):
     np.testing.assert_allclose(law.cdf(middle), mass, rtol=0, atol=1e-8)
 
 
+def test_high_moments_of_the_spectrum():
+    """Their powers and factorials overflow, and they do not: by fractions."""
+    k = 150
+    terms = (Fraction(math.comb(k, j + 1) * k**j, math.factorial(j) * k) for j in range(k))
+    assert laws.FreeLogNormal(1.0).moment(k) == pytest.approx(float(sum(terms)), rel=1e-13)
+
+
 @pytest.mark.parametrize("degree", [2, 3, 4])
 def test_moments_of_the_spectrum_are_the_limit_of_many_inputs(degree):
     """`E tr V^k/m` from `V_0 = I` is a sum over pairings; its rest halves as m doubles."""
@@ -573,6 +665,50 @@ def test_without_noise_everything_is_constant():
         np.testing.assert_array_equal(law.sample(KEY, 3), [law.mean] * 3)
 
 
+def test_a_limit_of_ones_own_may_have_no_noise():
+    class Mine(covsde.AbstractLimit):
+        drift: covsde.AbstractDrift
+        diffusion: covsde.AbstractDiffusion
+
+    drift = covsde.ActivationDrift(ShapedReLU(0.0, -1.0))
+    mine = Mine(drift, covsde.CongruenceDiffusion(0.0))
+    for observable in (LogNorm(0), Correlation(0, 1), LogDet(), Entry(0, 1)):
+        one, other = (
+            laws.of(x, observable, V0, T) for x in (mine, covsde.KernelODE(drift))
+        )
+        assert one.variance == 0 and one.mean == other.mean
+
+
+def test_inputs_on_one_line_stay_there():
+    """All but opposite ones under a ReLU, which parts them at once."""
+    same, opposite = (np.array([[1.0, 2 * s], [2 * s, 4.0]]) for s in (1, -1))
+    for limit in (LINEAR, RELU, SMOOTH):
+        law = laws.of(limit, Correlation(0, 1), same, T)
+        assert law.mean == 1 and law.variance == 0
+    for limit in (LINEAR, SMOOTH):
+        assert laws.of(limit, Correlation(0, 1), opposite, T).mean == -1
+    with pytest.raises(LookupError, match="inputs are opposite"):
+        laws.of(RELU, Correlation(0, 1), opposite, T)
+    with pytest.raises(ValueError, match="`t1` must be a positive finite time"):
+        laws.of(LINEAR, Correlation(0, 1), same, -1.0)
+
+
+def test_kernels_that_explode_have_no_law():
+    limit = covsde.KernelODE(covsde.ActivationDrift(ShapedSmooth(jax.nn.silu, 1.0)))
+    with pytest.raises(LookupError, match=r"`t1` = 8\.0"):
+        laws.of(limit, LogNorm(0), np.array([[1.5]]), 8.0)
+
+
+def test_laws_that_are_not_resolved_are_refused():
+    with pytest.raises(ValueError, match="`nodes` must be more"):
+        laws.PairLaw(0.3, T, 0.5, nodes=100)
+    strongly = ShapedMLP(ShapedReLU(0.0, -35.0))
+    with pytest.raises(LookupError, match="Pass more, or simulate"):
+        laws.of(strongly, Correlation(0, 1), np.array([[1, -0.999], [-0.999, 1]]), 1e-8)
+    with pytest.raises(LookupError, match="`t1` must be a time"):
+        laws.NormLaw(-200.0, 1.0, 50.0)
+
+
 def test_a_limit_registers_what_is_known_of_it():
     class Mine(ShapedMLP):
         pass
@@ -625,6 +761,9 @@ def test_refusals():
         laws.of(LINEAR, LogNorm(3), V0, T)
     with pytest.raises(ValueError, match="`v0` must be one covariance"):
         laws.of(LINEAR, LogNorm(0), np.stack([V0, V0]), T)
+    for vector in (lambda v: v[:, 1], lambda v: v):
+        with pytest.raises(ValueError, match="`observable` must give one number"):
+            laws.of(LINEAR, vector, V0, T)
     with pytest.raises(ValueError, match="`b` must differ from `a`"):
         Correlation(1, 1)
     with pytest.raises(ValueError, match="`a` must be an integer of at least 0; got -1"):

@@ -10,22 +10,34 @@ import numpy as np
 from jax.scipy.stats import norm
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
-from .._checks import check_key, count, number
+from .._checks import check_key, count, found, parameter
+from ._checks import levels, probabilities
 
 
 class AbstractLaw(eqx.Module):
-    """The law of one random number."""
+    """The law of one random number.
+
+    A new law is its mean, its variance, `_cdf` and `_quantile`, of arrays that are checked.
+    """
 
     mean: eqx.AbstractVar[Scalar]
     variance: eqx.AbstractVar[Scalar]
 
     @abc.abstractmethod
-    def cdf(self, x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+    def _cdf(self, x: Array) -> Float[ArrayLike, "..."]:
         """`P(X ≤ x)`."""
 
     @abc.abstractmethod
+    def _quantile(self, p: Array) -> Float[ArrayLike, "..."]:
+        """The `x` with `P(X ≤ x) = p`."""
+
+    def cdf(self, x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
+        """`P(X ≤ x)`, for `−∞ ≤ x ≤ ∞`."""
+        return jnp.asarray(self._cdf(levels("x", x)))
+
     def quantile(self, p: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
-        """The `x` with `P(X ≤ x) = p`, for `0 < p < 1`."""
+        """The `x` with `P(X ≤ x) = p`, for `0 ≤ p ≤ 1`."""
+        return jnp.asarray(self._quantile(probabilities("p", p)))
 
     def sample(self, key: PRNGKeyArray, num: int) -> Float[Array, " num"]:
         """`num` independent numbers of this law: quantiles of uniform ones."""
@@ -37,13 +49,11 @@ class AbstractLaw(eqx.Module):
 class AbstractLogNormLaw(AbstractLaw):
     """The law of a logarithm, Gaussian as the network grows; of `log(V_d/V_0)`, mostly."""
 
-    def cdf(self, x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
-        """`P(X ≤ x)` of the Gaussian with this mean and variance."""
-        return norm.cdf(jnp.asarray(x), self.mean, jnp.sqrt(self.variance))
+    def _cdf(self, x):
+        return norm.cdf(x, self.mean, jnp.sqrt(self.variance))
 
-    def quantile(self, p: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
-        """The `x` with `P(X ≤ x) = p`, for the Gaussian with this mean and variance."""
-        return norm.ppf(jnp.asarray(p), self.mean, jnp.sqrt(self.variance))
+    def _quantile(self, p):
+        return norm.ppf(p, self.mean, jnp.sqrt(self.variance))
 
 
 class LogGaussian(AbstractLogNormLaw):
@@ -52,17 +62,35 @@ class LogGaussian(AbstractLogNormLaw):
     mean: Scalar
     variance: Scalar
 
+    def __init__(self, mean: float | Scalar, variance: float | Scalar):
+        """**Arguments:**
+
+        - `mean`: the mean.
+        - `variance`: the variance, positive.
+        """
+        self.mean = parameter("mean", mean, "a finite number", "It is that of a logarithm.")
+        way_out = "It is that of a logarithm, 2 Γ T of a norm."
+        accepted = "a positive number"
+        self.variance = parameter(
+            "variance", variance, accepted, way_out, test=lambda x: x > 0
+        )
+
 
 class LogNormal(AbstractLaw):
     """The exponential of a Gaussian: `X` with `log X ~ N(log.mean, log.variance)`."""
 
-    log: LogGaussian
+    log: AbstractLogNormLaw
 
-    def __init__(self, log: LogGaussian):
+    def __init__(self, log: AbstractLogNormLaw):
         """**Arguments:**
 
         - `log`: the law of `log X`.
         """
+        if not isinstance(log, AbstractLogNormLaw):
+            raise TypeError(
+                f"`log` must be the law of a logarithm; got {found(log)}. For example "
+                "`log_norm_law(v0, t1)`."
+            )
         self.log = log
 
     @property
@@ -75,13 +103,10 @@ class LogNormal(AbstractLaw):
         """`(e^{σ²} − 1) (E X)²`."""
         return jnp.expm1(self.log.variance) * self.mean**2
 
-    def cdf(self, x):
-        """`P(X ≤ x)`; 0 for `x ≤ 0`."""
-        x = jnp.asarray(x)
+    def _cdf(self, x):
         return jnp.where(x > 0, self.log.cdf(jnp.log(jnp.where(x > 0, x, 1.0))), 0.0)
 
-    def quantile(self, p):
-        """The `x` with `P(X ≤ x) = p`."""
+    def _quantile(self, p):
         return jnp.exp(self.log.quantile(p))
 
 
@@ -93,9 +118,3 @@ def bisect(function: Callable, p: np.ndarray, low: float, high: float) -> np.nda
         below = function(middle) < p
         lows, highs = np.where(below, middle, lows), np.where(below, highs, middle)
     return (lows + highs) / 2
-
-
-def final_time(t1) -> float:
-    """T of a law that NumPy computes, positive."""
-    way_out = "It is depth over width, d/n."
-    return number("t1", t1, "a positive finite time", way_out, test=lambda x: x > 0)

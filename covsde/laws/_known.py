@@ -3,15 +3,18 @@
 from collections.abc import Callable
 from typing import NoReturn
 
+import equinox as eqx
+import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
 from .._checks import found, is_concrete
 from .._names import full_name
 from ..activations import Identity, ShapedReLU, ShapedSmooth
-from ..drifts import ActivationDrift
+from ..drifts import AbstractDrift, ActivationDrift
 from ..limits import AbstractLimit, KernelODE, Registry
 from ..observables import Correlation, Entry, LogDet, LogNorm, correlation
 from ._base import AbstractLaw, LogNormal
+from ._checks import known_time
 from .constant import Constant
 from .moments import EntryMoments
 from .norms import log_det_law, log_norm_law, one_covariance
@@ -36,8 +39,9 @@ def of(
     | `Entry(a, b)` | `EntryMoments` | | |
 
     for [`covsde.ShapedMLP`][], [`covsde.ShapedResNet`][], [`covsde.ShapedFeedForward`][],
-    and any other limit with the drift of an activation and the noise `√Γ F dS Fᵀ`. Under a
-    [`covsde.KernelODE`][], which has no noise, everything is [`covsde.laws.Constant`][].
+    and any other limit with the drift of an activation and the noise `√Γ F dS Fᵀ`.
+    Without noise, as under a [`covsde.KernelODE`][], everything is
+    [`covsde.laws.Constant`][]; so is the correlation of inputs on one line.
 
     A limit of your own registers what is known of it: `@laws.of.register(MyLimit)` on a
     function of these four arguments, which returns a law, or None where it knows none.
@@ -49,7 +53,8 @@ def of(
     - `v0`: the covariance at the start, `(m, m)`.
     - `t1`: T, in units of depth/width.
 
-    **Raises:** `LookupError` if no law is known; it says of which observables one is.
+    **Raises:** `LookupError` if no law is known, and says of which observables one is; or
+    if it cannot be resolved. `ValueError` or `TypeError` for input that has no meaning.
     """
     if not isinstance(limit, AbstractLimit):
         raise TypeError(
@@ -62,20 +67,22 @@ def of(
             f"observable; got {found(observable)}. For example `LogNorm(0)`."
         )
     v0 = one_covariance(v0)
-    observable(v0[None])  # its inputs exist
+    shape = jnp.shape(observable(v0[None]))  # its inputs exist
+    if shape != (1,):
+        raise ValueError(
+            "`observable` must give one number for each matrix; got an array of shape "
+            f"{shape[1:]}. A law is that of one number: for example `LogNorm(0)`."
+        )
     laws = (known(limit, observable, v0, t1) for known in of.known_of(limit))
     return next(law for law in laws if law is not None)  # the last of them refuses
-
-
-@of.register(KernelODE)
-def _(limit: KernelODE, observable, v0, t1):
-    return Constant(observable(limit.integrate(v0, t1))[0])
 
 
 @of.register(AbstractLimit)
 def _(limit, observable, v0, t1):
     """Of an activation's drift with the noise of random weights, whatever the limit."""
     drift, noise = limit.drift, limit.diffusion
+    if noise.vanishes:
+        return Constant(observable(_without_noise(drift, v0, t1))[0])
     gain = noise.gain(0.0) if noise.autonomous else None
     if not isinstance(drift, ActivationDrift) or gain is None:
         _unknown(limit, observable, "")
@@ -98,7 +105,7 @@ def _(limit, observable, v0, t1):
         case Entry(a=a, b=b) if a == b and kappa < 0:
             return NormLaw(kappa, v0[a, a], gain * t1)
         case Correlation(a=a, b=b) if strength is not None:
-            return PairLaw(correlation(v0)[a, b], t1, strength, gain)
+            return _pair(correlation(v0)[a, b], t1, strength, gain)
         case Entry(a=a, b=b) if linear:
             return EntryMoments(v0, a, b, t1, gain)
         case LogDet() if linear:
@@ -107,6 +114,28 @@ def _(limit, observable, v0, t1):
     if strength is not None:
         known = "LogNorm(a), Entry(a, a) and Correlation(a, b)"
     _unknown(limit, observable, known)
+
+
+def _without_noise(drift: AbstractDrift, v0: Array, t1: float) -> Array:
+    try:
+        return KernelODE(drift).integrate(v0, t1)
+    except eqx.EquinoxRuntimeError as error:
+        raise LookupError(
+            f"No law at `t1` = {t1} is known: without noise V moves so fast that its "
+            "equation is not solved, as where it explodes. Shorten `t1`."
+        ) from error
+
+
+def _pair(rho0: Array, t1: float, strength: float, gain: float) -> AbstractLaw:
+    if not is_concrete(rho0) or abs(rho0) < 1:
+        return PairLaw(rho0, t1, strength, gain)
+    known_time(t1)
+    if rho0 < 0 < strength:
+        raise LookupError(
+            "No law of a correlation is known from -1, where the inputs are opposite, "
+            "under a shaped ReLU. Start from above, or simulate it with `covsde.solve`."
+        )
+    return Constant(jnp.sign(rho0))  # inputs on one line stay there
 
 
 def _number(x) -> float:

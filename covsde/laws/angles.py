@@ -1,6 +1,5 @@
 """The angle between two inputs in an unshaped ReLU network, layer by layer."""
 
-import functools
 import math
 
 import equinox as eqx
@@ -10,9 +9,10 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Scalar
 
-from .._checks import check_key, count, is_concrete, parameter, real_array
+from .._checks import check_key, count, parameter
 from .._polynomials import polynomial
 from ..activations import nu
+from ._checks import numbers
 
 # n times the corrections of layer_mean and layer_variance on θ ∈ [0, 1]: Chebyshev
 # interpolation in 80-digit arithmetic, in powers of θ. Their closed forms lose θ^{−4}
@@ -63,10 +63,12 @@ _VARIANCE_SERIES = (
 def J(a: int, b: int, theta: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
     """`J_{a,b}(θ) = E[relu(G)^a relu(G')^b]` of N(0, 1) numbers with correlation `cos θ`.
 
-    By parts, for `a ≥ b` and with `M_k = E relu(G)^k`, `M_0 = ½`:
+    In the polar coordinates of the pair it is the integral of what is not negative,
 
-        J_{a,b} = (a−1) J_{a−2,b} [a ≥ 2] + b cos θ J_{a−1,b−1} [b ≥ 1]
-                + sinᵇθ M_b/√(2π) [a = 1] + cos θ sin^{a−1}θ M_{a−1}/√(2π) [b = 0].
+        J_{a,b} = 2^{(a+b)/2} Γ((a+b)/2 + 1)/2π ∫₀^ω sinᵃs sinᵇ(ω − s) ds,  ω = π − θ,
+
+    by Gauss–Legendre quadrature: exact to 1e-13 of its size at every angle, for powers to
+    20.
 
     **Arguments:**
 
@@ -77,32 +79,19 @@ def J(a: int, b: int, theta: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
 
     Source: "Depth Degeneracy in Neural Networks" (Jakub, Nica 2023).
     """
-    a, b = (count(name, x, "It is a power.", least=0) for name, x in (("a", a), ("b", b)))
-    theta = _angles(theta)
-    sin, cos, rest = jnp.sin(theta), jnp.cos(theta), math.pi - theta
-
-    @functools.cache
-    def moment(a: int, b: int) -> Array:
-        if a < b:
-            return moment(b, a)
-        if a == 0:
-            return rest / (2 * math.pi)
-        boundary = sin**b * _half_moment(b) if a == 1 else jnp.zeros_like(theta)
-        if b == 0:
-            boundary += cos * sin ** (a - 1) * _half_moment(a - 1)
-        total = boundary / math.sqrt(2 * math.pi)
-        if a >= 2:
-            total += (a - 1) * moment(a - 2, b)
-        if b >= 1:
-            total += b * cos * moment(a - 1, b - 1)
-        return total
-
-    return moment(a, b)
-
-
-def _half_moment(k: int) -> float:
-    """`M_k = E relu(G)^k`, and `M_0 = ½`."""
-    return 2 ** (k / 2 - 1) * math.gamma((k + 1) / 2) / math.sqrt(math.pi)
+    powers = (count(name, x, "It is a power.", least=0) for name, x in (("a", a), ("b", b)))
+    a, b = sorted(powers)
+    # π less its float is that much
+    width = math.pi - _angles(theta) + 1.2246467991473532e-16
+    nodes, weights = np.polynomial.legendre.leggauss(a + b + 12)
+    from_start, to_end = (
+        jnp.sin(jnp.multiply.outer(width, jnp.asarray((1 + sign * nodes) / 2, width.dtype)))
+        for sign in (1, -1)
+    )
+    half = (a + b) / 2
+    scale = 2**half * math.gamma(half + 1) / (2 * math.pi)
+    integrand = scale * from_start**a * to_end**b  # scaled first: less underflows
+    return width / 2 * (integrand @ jnp.asarray(weights, width.dtype))
 
 
 def layer_mean(
@@ -121,7 +110,7 @@ def layer_mean(
     Source: "Depth Degeneracy in Neural Networks" (Jakub, Nica 2023); the
     correction is a Taylor expansion about the infinite width, to second order.
     """
-    theta = _angles(theta)
+    theta, width = _angles(theta, positive=True), _widths(width)
     return _log_sin_squared(theta) + _corrections(theta)[0] / width
 
 
@@ -140,7 +129,7 @@ def layer_variance(
     Source: "Depth Degeneracy in Neural Networks" (Jakub, Nica 2023); a Taylor
     expansion about the infinite width.
     """
-    theta = _angles(theta)
+    theta, width = _angles(theta, positive=True), _widths(width)
     return _corrections(theta)[1] / width
 
 
@@ -256,14 +245,19 @@ def _sample(widths: Array, start: Scalar, key: PRNGKeyArray, num_paths: int) -> 
     return jax.vmap(path)(jnp.arange(num_paths))
 
 
-def _angles(theta) -> Array:
-    """Angles as an array; refuses what is outside `[0, π]`."""
-    theta = real_array("theta", theta, "angles in [0, π]", "Pass `jnp.arccos(rho)`.")
-    if is_concrete(theta) and not np.all((theta >= 0) & (theta <= math.pi)):
-        raise ValueError(
-            "`theta` must be angles in [0, π]; got some outside. Pass `jnp.arccos(rho)`."
-        )
-    return theta
+def _angles(theta, *, positive: bool = False) -> Array:
+    """Angles as an array; refuses what is outside `[0, π]`, or `(0, π]`."""
+    accepted = f"angles in {'(' if positive else '['}0, π]"
+
+    def test(theta):
+        return (theta <= math.pi) & (theta > 0 if positive else theta >= 0)
+
+    return numbers("theta", theta, accepted, "Pass `jnp.arccos(rho)`.", test=test)
+
+
+def _widths(width) -> Array:
+    way_out = "It is the number of units of the layer."
+    return numbers("width", width, "at least 1", way_out, test=lambda n: n >= 1)
 
 
 def _one_minus_cosine(theta: Array) -> Array:
@@ -303,7 +297,10 @@ def _closed_forms(theta: Array) -> tuple[Array, Array]:
     `x`, `y` and `w` are the means over the units of `relu(G)²`, `relu(G')²` and
     `relu(G) relu(G')`.
     """
-    j11, j22, j31 = J(1, 1, theta), J(2, 2, theta), J(3, 1, theta)
+    sin, cos, rest = jnp.sin(theta), jnp.cos(theta), math.pi - theta
+    j11 = (sin + rest * cos) / (2 * math.pi)
+    j22 = (3 * sin * cos + rest * (1 + 2 * cos**2)) / (2 * math.pi)
+    j31 = (sin * (2 + cos**2) + 3 * rest * cos) / (2 * math.pi)
     det = 0.25 - j11**2
     f_x, f_w = 1 / (2 * det) - 2, -2 * j11 / det
     f_xx, f_xy = 4 - 1 / (4 * det**2), 1 / det - 1 / (4 * det**2)

@@ -7,15 +7,16 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Scalar
 from scipy.integrate import quad
-from scipy.special import beta, betainc
+from scipy.special import betainc
 
-from .._checks import found, number
+from .._checks import found
 from ..limits import ShapedAttention
-from ._base import final_time
-from ._volumes import mean_below
+from ._checks import known_level, known_start, known_time, numbers, starts, values
+from ._diffusion import TAIL, Diffused
 
-# How many standard deviations of log d the cells reach below the start
-_TAIL = 8.0
+# √θ d as good as infinity
+_INFINITY = 1e8
+_START = "It is V¹¹ − 2V¹² + V²² of two tokens."
 
 
 class TwoTokens(eqx.Module):
@@ -57,9 +58,14 @@ class TwoTokens(eqx.Module):
 
         **Arguments:**
 
-        - `d0`: the squared distance at the start, at most the level.
-        - `level`: K.
+        - `d0`: the squared distance at the start, not negative, at most the level.
+        - `level`: K, positive.
         """
+        accepted = "positive and finite"
+        level = numbers(
+            "level", level, accepted, "It is K.", test=lambda k: (k > 0) & np.isfinite(k)
+        )
+        d0 = starts("d0", d0, level, way_out=_START)
         scale = np.vectorize(self._scale, otypes=[float])
         return jnp.asarray(scale(d0) / scale(level))
 
@@ -68,9 +74,10 @@ class TwoTokens(eqx.Module):
 
         **Arguments:**
 
-        - `d0`: the squared distance at the start.
+        - `d0`: the squared distance at the start, not negative.
         """
-        alpha, x = float(self.alpha), float(self.theta) * np.asarray(d0, float) ** 2
+        d0 = np.asarray(starts("d0", d0, way_out=_START), float)
+        alpha, x = float(self.alpha), float(self.theta) * d0**2
         if alpha <= 0.5:
             return jnp.zeros(x.shape)
         return jnp.asarray(betainc(0.5, alpha - 0.5, x / (1 + x)))
@@ -83,10 +90,8 @@ class TwoTokens(eqx.Module):
     ) -> Scalar:
         """`E f(d_T)` of a smooth f that vanishes at infinity: 0 after an explosion.
 
-        The backward equation in finite volumes, whose rates are those of the scale function
-        and the speed measure, equal in the coordinate `r` in which the noise is 1,
-        `√θ d sinh(√(2Γ) r) = 1`; extrapolated from two meshes, it is exact to 1e-7 or
-        better. Computed by NumPy.
+        Solved in cells of `log d`, by the scale function; exact to 1e-9. Computed by
+        NumPy.
 
         **Arguments:**
 
@@ -94,23 +99,21 @@ class TwoTokens(eqx.Module):
         - `d0`: the squared distance at the start, positive.
         - `t1`: T, in units of depth/width.
         """
-        d0, t1 = _distance(d0), final_time(t1)
-        return jnp.asarray(self._below(f, d0, np.inf, t1))
+        law = self._log_distance(d0, t1)
+        return jnp.asarray(law.mean(values(f, np.exp(law.y))))
 
     def survival_probability(self, d0: float, t1: float) -> Scalar:
-        """That d has not exploded by the time T: `surviving` of 1.
+        """That d has not exploded by the time T; exact to 1e-9.
 
         **Arguments:**
 
         - `d0`: the squared distance at the start, positive.
         - `t1`: T, in units of depth/width.
         """
-        return self.surviving(np.ones_like, d0, t1)
+        return jnp.asarray(1 - self._log_distance(d0, t1).gone)
 
     def reached_probability(self, d0: float, level: float, t1: float) -> Scalar:
-        """That d has reached the level K by the time T.
-
-        As `surviving`, of a process that ends at the level.
+        """That d has reached the level K by the time T; exact to 1e-9.
 
         **Arguments:**
 
@@ -118,52 +121,39 @@ class TwoTokens(eqx.Module):
         - `level`: K.
         - `t1`: T, in units of depth/width.
         """
-        d0, t1 = _distance(d0), final_time(t1)
-        accepted, way_out = f"a number above d0 = {d0}", "At the level it is reached."
-        level = number("level", level, accepted, way_out, test=lambda x: x > d0)
-        return jnp.asarray(1 - self._below(np.ones_like, d0, level, t1))
+        d0 = known_start("d0", d0, _START)
+        level = known_level(level, "d0", d0)
+        return jnp.asarray(self._log_distance(d0, t1, level).gone)
 
-    def _below(self, f: Callable, d0: float, level: float, t1: float) -> float:
-        """`E f(d_T)` of paths that have not reached the level."""
+    def _log_distance(self, d0: float, t1: float, level: float = np.inf) -> Diffused:
+        """The law of `log d_T`, of paths that have not exploded, nor reached the level."""
+        d0, t1 = known_start("d0", d0, _START), known_time(t1)
         alpha, theta, gain = float(self.alpha), float(self.theta), float(self.gain)
-        rate = np.sqrt(2 * gain)
 
-        def distance(x):
-            return 1 / (np.sqrt(theta) * np.sinh(-rate * x))
+        def log_distance(x):
+            """Where `√θ d sinh x = 1`: the noise of x is `√(2Γ) dB`."""
+            return -np.log(theta) / 2 - x - np.log(-np.expm1(-2 * x) / 2)
 
-        def coordinate(d):
-            return -np.arcsinh(1 / (np.sqrt(theta) * d)) / rate
-
-        def log_slope(x):
-            d = distance(x)
-            # of the scale function in d, and of d in x
-            return -alpha * np.log1p(theta * d**2) + np.log(rate * d / np.tanh(-rate * x))
-
-        def above(x):
-            return self._scale_above(distance(x))
-
-        start, top = coordinate(d0), coordinate(level)
-        reach = _TAIL * np.sqrt(t1) + rate * t1
-        # infinity, or as good as that, where α ≤ ½
-        top = min(top, start + reach)
-        return mean_below(
-            lambda x: f(distance(x)),
-            log_slope,
-            start,
-            reach,
-            top,
+        x0 = np.arcsinh(1 / (np.sqrt(theta) * d0))
+        reach = TAIL * np.sqrt(2 * gain * t1) + 2 * gain * t1
+        high, above = np.log(_INFINITY) - np.log(theta) / 2, None
+        if x0 > reach:  # infinity is far
+            high = log_distance(x0 - reach)
+        else:
+            high = max(high, np.log(_INFINITY * d0))
+            if np.isfinite(level):
+                high = np.log(level)
+            elif alpha > 0.5:
+                above = 1 / (2 * alpha - 1)
+        return Diffused(
+            lambda y: y - alpha * np.log1p(theta * np.exp(2 * y)),
+            lambda y: gain * (1 + theta * np.exp(2 * y)),
+            np.log(d0),
             t1,
-            noise=0.5,
-            above=above if level == np.inf else None,
+            (log_distance(x0 + reach), high),
+            level=np.log(level),
+            above=above,
         )
-
-    def _scale_above(self, d: float) -> float:
-        """`s(∞) − s(d)`, infinite if it does not explode."""
-        alpha, theta = float(self.alpha), float(self.theta)
-        if alpha <= 0.5:
-            return np.inf
-        whole = beta(alpha - 0.5, 0.5) / (2 * np.sqrt(theta))
-        return whole * betainc(alpha - 0.5, 0.5, 1 / (1 + theta * d**2))
 
     def _scale(self, d: float) -> float:
         """`√θ s(d)`, by quadrature over `sinh y = √θ x`."""
@@ -174,8 +164,3 @@ class TwoTokens(eqx.Module):
             return np.cosh(y) ** power
 
         return quad(integrand, 0.0, end, epsabs=0.0, epsrel=1e-12, limit=200)[0]
-
-
-def _distance(d0) -> float:
-    way_out = "It is V¹¹ − 2V¹² + V²² of two tokens."
-    return number("d0", d0, "a positive number", way_out, test=lambda x: x > 0)

@@ -3,7 +3,9 @@
 import jax.numpy as jnp
 from jaxtyping import Scalar
 
+from .._checks import found
 from ._base import AbstractLaw
+from ._checks import levels
 
 
 class Constant(AbstractLaw):
@@ -16,7 +18,11 @@ class Constant(AbstractLaw):
 
         - `value`: the number.
         """
-        self.value = jnp.asarray(value)
+        way_out = "It is that of an observable that is not random."
+        value = levels("value", value, way_out)
+        if value.ndim > 0:
+            raise ValueError(f"`value` must be one number; got {found(value)}. {way_out}")
+        self.value = value
 
     @property
     def mean(self):  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -28,10 +34,8 @@ class Constant(AbstractLaw):
         """0."""
         return jnp.zeros_like(self.value)
 
-    def cdf(self, x):
-        """`P(X ≤ x)`: 0 below the value, 1 from there on."""
-        return jnp.where(jnp.asarray(x) >= self.value, 1.0, 0.0)
+    def _cdf(self, x):
+        return jnp.where(x >= self.value, 1.0, 0.0)
 
-    def quantile(self, p):
-        """The value."""
-        return jnp.full_like(jnp.asarray(p), self.value)
+    def _quantile(self, p):
+        return jnp.full_like(p, self.value)

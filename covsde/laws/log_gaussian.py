@@ -5,8 +5,9 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, ArrayLike, Float, Scalar
 
-from .._checks import count, found, parameter
+from .._checks import count, parameter
 from ._base import AbstractLogNormLaw, LogGaussian
+from ._checks import correlations, flag
 
 # Gauss–Legendre, in √u, of the integral of kernel_limit_variance: exact to rounding
 _NODES, _WEIGHTS = np.polynomial.legendre.leggauss(64)
@@ -22,7 +23,7 @@ def interlayer_covariance(r: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
 
     Source: "The Future is Log-Gaussian" (Li, Nica, Roy 2021).
     """
-    r = jnp.asarray(r)
+    r = correlations("r", r)
     return 2 / np.pi * (3 * r * _cosine(r) + (1 + 2 * r**2) * jnp.arcsin(r))
 
 
@@ -33,7 +34,7 @@ def interlayer_bias(r: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
 
     Source: "The Future is Log-Gaussian" (Li, Nica, Roy 2021).
     """
-    r = jnp.asarray(r)
+    r = correlations("r", r)
     return 8 / np.pi * r * (_cosine(r) + r * jnp.arcsin(r))
 
 
@@ -92,9 +93,7 @@ class LogGaussianResNet(AbstractLogNormLaw):
             "It is the share of the variance that skips a layer, for example 0.9.",
             test=lambda x: 0 <= x < 1,
         )
-        if not isinstance(balanced, bool):
-            raise TypeError(f"`balanced` must be True or False; got {found(balanced)}.")
-        self.balanced = balanced
+        self.balanced = flag("balanced", balanced)
 
     @property
     def mean(self):  # pyright: ignore[reportIncompatibleVariableOverride]

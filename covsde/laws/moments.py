@@ -18,7 +18,8 @@ from jaxtyping import Array, ArrayLike, Float, Scalar
 
 from .._checks import count, found
 from ._base import AbstractLaw
-from .norms import gain_times, one_covariance
+from ._checks import gain_times
+from .norms import one_covariance
 
 _LARGEST_DEGREE = 4
 
@@ -92,16 +93,21 @@ class EntryMoments(AbstractLaw):
         - `t1`: T, in units of depth/width.
         - `gain`: Γ, `limit.diffusion.strength`.
         """
+        v0 = one_covariance(v0)
+        for name, x in (("a", a), ("b", b)):
+            if count(name, x, "Inputs are counted from 0.", least=0) >= len(v0):
+                raise ValueError(
+                    f"`{name}` must be less than m = {len(v0)}; got {x}. Inputs are "
+                    "counted from 0."
+                )
         square = zero_drift_moment(v0, t1, [(a, b)] * 2, gain)
-        self.mean = jnp.asarray(v0)[a, b].astype(square.dtype)
+        self.mean = v0[a, b].astype(square.dtype)
         self.variance = square - self.mean**2
 
-    def cdf(self, x):
-        """Not known."""
+    def _cdf(self, x):
         raise MomentsOnly(_MOMENTS_ONLY)
 
-    def quantile(self, p):
-        """Not known."""
+    def _quantile(self, p):
         raise MomentsOnly(_MOMENTS_ONLY)
 
 

@@ -7,10 +7,11 @@
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float, Scalar
 
-from .._checks import count, parameter
+from .._checks import count, is_concrete, parameter
 from .._problem import check_covariance
 from ..observables import log_det
 from ._base import LogGaussian
+from ._checks import gain_times
 
 
 def log_norm_law(
@@ -44,8 +45,8 @@ def log_det_law(v0: Float[ArrayLike, "m m"], t1: float, gain: float = 1.0) -> Lo
     Source: Itô's formula for "The Neural Covariance SDE" (Li, Nica, Roy 2022).
     """
     v0, spread = one_covariance(v0), gain_times(t1, gain)
-    m = v0.shape[-1]
-    return LogGaussian(log_det(v0) - m * (m + 1) / 2 * spread, 2 * m * spread)
+    m, start = v0.shape[-1], _not_singular(log_det(v0))
+    return LogGaussian(start - m * (m + 1) / 2 * spread, 2 * m * spread)
 
 
 def log_pivot_law(
@@ -72,6 +73,7 @@ def log_pivot_law(
             f"`index` must be less than m = {len(v0)}; got {index}. Pivots are counted "
             "from 0."
         )
+    _not_singular(log_det(v0))
     start = jnp.log(jnp.linalg.cholesky(v0)[index, index])
     return LogGaussian(start - (index + 1) / 2 * spread, spread / 2)
 
@@ -87,9 +89,11 @@ def one_covariance(v0) -> Array:
     return v0
 
 
-def gain_times(t1, gain) -> Scalar:
-    """`Γ T`."""
-    way_out = "A network of depth d and width n runs to t1 = d/n."
-    t1 = parameter("t1", t1, "a positive finite time", way_out, test=lambda x: x > 0)
-    way_out = "It is Γ = `limit.diffusion.strength`, 1 for an MLP."
-    return t1 * parameter("gain", gain, "a positive number", way_out, test=lambda x: x > 0)
+def _not_singular(log_det: Scalar) -> Scalar:
+    """Of the covariance at the start."""
+    if is_concrete(log_det) and jnp.isneginf(log_det):
+        raise ValueError(
+            "`v0` must be positive definite; got a singular covariance, whose determinant "
+            "stays 0. Remove inputs that are combinations of others."
+        )
+    return log_det

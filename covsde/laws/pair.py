@@ -4,14 +4,12 @@ from collections.abc import Callable
 
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, ArrayLike, Float, Scalar
+from jaxtyping import Scalar
 
 from .._checks import count, number
-from ._base import AbstractLaw, final_time
-from ._collocation import Collocated
-
-# How many standard deviations of artanh ρ the nodes reach beyond its range
-_TAIL = 8.0
+from ._base import AbstractLaw
+from ._checks import flag, known_gain, known_time, values
+from ._diffusion import TAIL, Diffused
 
 
 class PairLaw(AbstractLaw):
@@ -22,15 +20,18 @@ class PairLaw(AbstractLaw):
 
         dθ = −γ² k (1 − θ cot θ) dt + √Γ sin θ dB,
 
-    whatever the norms, for any two of m inputs. Its backward equation is collocated at
-    Chebyshev nodes. At the default 128, for `0.01 ≤ Γ T ≤ 10`, means of smooth functions
-    of ρ are exact to 1e-8, mostly 1e-9, and the distribution function to 1e-5 at
-    `Γ T = 0.01` and 1e-7 from `Γ T = 0.25`. Computed by NumPy, of known parameters.
+    whatever the norms, for any two of m inputs. In `artanh ρ`, where the noise is
+    constant, it has the scale function of slope
+    `sin θ e^{γ²k (θ − sin θ cos θ)/(Γ sin² θ)}`, and is solved in cells, which are chosen
+    from ρ₀, Γ, T and the strength. For
+    `−0.999 ≤ ρ₀ ≤ 0.9999`, `0.001 ≤ Γ T ≤ 10` and `γ² k/Γ ≤ 5`, means of smooth functions
+    of ρ and the distribution function are exact to 1e-9. Computed by NumPy, of known
+    parameters.
 
     Source: "The Neural Covariance SDE" (Li, Nica, Roy 2022), Theorem 3.2.
     """
 
-    _law: Collocated
+    _law: Diffused  # of artanh ρ
 
     def __init__(
         self,
@@ -39,7 +40,7 @@ class PairLaw(AbstractLaw):
         strength: float,
         gain: float = 1.0,
         *,
-        nodes: int = 128,
+        nodes: int | None = None,
     ):
         """**Arguments:**
 
@@ -48,31 +49,31 @@ class PairLaw(AbstractLaw):
         - `strength`: `γ² k = γ² (c₊−c₋)²/2π`, which is
             `limit.drift.gain * limit.drift.activation.strength`; 0 if linear.
         - `gain`: Γ, `limit.diffusion.strength`.
-        - `nodes`: how many Chebyshev nodes.
+        - `nodes`: how many cells the finest mesh has, about; None are as many as it takes.
         """
         accepted, way_out = "a number in (-1, 1)", "It is V^{ab}/√(V^{aa} V^{bb})."
         rho0 = number("rho0", rho0, accepted, way_out, test=lambda x: -1 < x < 1)
-        t1 = final_time(t1)
+        t1, gain = known_time(t1), known_gain(gain)
         accepted, way_out = "a number, not negative", "It is 1/2π for ShapedReLU(0, -1)."
         strength = number("strength", strength, accepted, way_out, test=lambda x: x >= 0)
-        accepted, way_out = "a positive number", "It is Γ, 1 for an MLP."
-        gain = number("gain", gain, accepted, way_out, test=lambda x: x > 0)
-        nodes = count("nodes", nodes, "128 are the default.", least=16)
+        if nodes is not None:
+            nodes = count("nodes", nodes, "None are as many as it takes.", least=100)
 
-        def drift(p, q):
-            return strength * (1 - q * np.cos(q) / _sine(p, q))
-
-        reach = gain * t1 / 2 + _TAIL * np.sqrt(gain * t1)
         y0 = np.arctanh(rho0)
-        below, above = (2 * np.exp(-max(y, 0.0) - reach) for y in (-y0, y0))
-        # where the drift away from ρ = −1 outruns the noise, there is no mass
-        self._law = Collocated(
-            drift,
-            lambda p, q: gain * _sine(p, q) ** 2,
-            (np.pi - np.arccos(rho0), np.arccos(rho0)),
+        reach = gain * t1 / 2 + TAIL * np.sqrt(gain * t1)
+        # how far the drift goes: π − θ rises to √(p² + 2π γ²k T) at most; once ρ > 0,
+        # e^y grows by less than γ²k T
+        p = np.hypot(2 * np.arctan(np.exp(y0)), np.sqrt(2 * np.pi * strength * t1))
+        rise = max(y0, 0.0) + np.log1p(strength * t1)
+        if p < np.pi:
+            rise = max(y0, min(rise, np.log(np.tan(p / 2))))
+        self._law = Diffused(
+            lambda y: _log_slope(y, strength / gain),
+            lambda y: np.full_like(y, gain / 2),
+            y0,
             t1,
-            margins=(max(below, np.sqrt(np.pi * strength / gain)), above),
-            nodes=nodes,
+            (y0 - reach, rise + reach),
+            cells=nodes,
         )
 
     @property
@@ -83,7 +84,8 @@ class PairLaw(AbstractLaw):
     @property
     def variance(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         """`Var ρ_T`."""
-        return self.expectation(np.square) - self.mean**2
+        mean = float(self.mean)
+        return self.expectation(lambda rho: (rho - mean) ** 2)
 
     def expectation(
         self, f: Callable[[np.ndarray], np.ndarray], *, of_angle: bool = False
@@ -96,20 +98,32 @@ class PairLaw(AbstractLaw):
         - `of_angle`: whether it is one of `arccos ρ`, which keeps its digits where `1 − ρ`
             does not.
         """
-        theta = self._law.q
-        values = f(theta if of_angle else np.cos(theta))
-        return jnp.asarray(self._law.mean(np.asarray(values)))
+        y = self._law.y
+        x = _angle(y) if flag("of_angle", of_angle) else np.tanh(y)
+        return jnp.asarray(self._law.mean(values(f, x)))
 
-    def cdf(self, x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
-        """`P(ρ_T ≤ x)`."""
-        theta = np.arccos(np.clip(np.asarray(x, float), -1.0, 1.0))
-        return jnp.asarray(self._law.cdf(np.pi - theta, theta))
+    def _cdf(self, x):
+        with np.errstate(divide="ignore"):  # at the ends
+            return self._law.cdf(np.arctanh(np.clip(np.asarray(x, float), -1.0, 1.0)))
 
-    def quantile(self, p: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
-        """The ρ with `P(ρ_T ≤ ρ) = p`."""
-        return jnp.asarray(np.cos(self._law.quantile(np.asarray(p, float))[1]))
+    def _quantile(self, p):
+        return np.tanh(self._law.quantile(np.asarray(p, float)))
 
 
-def _sine(p: np.ndarray, q: np.ndarray) -> np.ndarray:
-    """`sin q` of angles `p + q = π`, exact to rounding near both ends."""
-    return np.sin(np.minimum(p, q))
+def _angle(y: np.ndarray) -> np.ndarray:
+    """θ, where `y = artanh ρ`; exact to rounding near both ends."""
+    return np.arctan2(1 / np.cosh(np.clip(y, -700.0, 700.0)), np.tanh(y))
+
+
+def _log_slope(y: np.ndarray, strength: float) -> np.ndarray:
+    """`log s'`, where `y = artanh ρ` and `sin θ = 1/cosh y`."""
+    sine, theta = 1 / np.cosh(np.clip(y, -300.0, 300.0)), _angle(y)
+    # (θ − sin θ cos θ)/sin² θ, for small θ by its series to rounding
+    near = np.polynomial.polynomial.polyval(sine**2, [2 / 3, 1 / 5, 3 / 28, 5 / 72])
+    pull = np.where(
+        (y > 0) & (sine < 0.02),
+        sine * near,
+        (theta - sine * np.tanh(y)) / sine**2,
+    )
+    log_sine = np.log(2) - np.abs(y) - np.log1p(np.exp(-2 * np.abs(y)))
+    return log_sine + strength * pull

@@ -1,7 +1,5 @@
 """The spectrum of a linear network of many inputs: free multiplicative Brownian motion."""
 
-import math
-
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -9,6 +7,7 @@ from jaxtyping import Array, ArrayLike, Float
 
 from .._checks import count, number
 from ._base import AbstractLaw, bisect
+from ._checks import levels
 
 
 class FreeLogNormal(AbstractLaw):
@@ -60,31 +59,30 @@ class FreeLogNormal(AbstractLaw):
     def moment(self, k: int) -> float:
         """`m_k = (1/k) Σ_{j<k} C(k, j+1) (kτ)^j/j!`: 1, 1+τ, 1+3τ+3τ²/2, …"""
         k = count("k", k, "The first moment is 1.")
-        terms = (
-            math.comb(k, j + 1) * (k * self.tau) ** j / math.factorial(j) for j in range(k)
-        )
-        return sum(terms) / k
+        total, term = 0.0, 1.0
+        for j in range(k):  # by ratios, for powers and factorials overflow
+            total += term
+            term *= k * self.tau * (k - j - 1) / ((j + 1) * (j + 2))
+        return total
 
     def density(self, x: Float[ArrayLike, "..."]) -> Float[Array, "..."]:
         """The density, 0 outside of the edges."""
-        x = np.asarray(x, float)
+        x = np.asarray(levels("x", x), float)
         low, high = self.edges
         inside = (x > low) & (x < high)
         x = np.where(inside, x, 1.0)
         _, b = self._psi(self._find(x))
         return jnp.asarray(np.where(inside, b / (np.pi * x), 0.0))
 
-    def cdf(self, x):
-        """`P(X ≤ x)`."""
+    def _cdf(self, x):
         x = np.asarray(x, float)
         low, high = self.edges
-        inside = self._cdf(self._find(np.clip(x, low, high)))
-        return jnp.asarray(np.where(x <= low, 0.0, np.where(x >= high, 1.0, inside)))
+        inside = self._share_below(self._find(np.clip(x, low, high)))
+        return np.where(x <= low, 0.0, np.where(x >= high, 1.0, inside))
 
-    def quantile(self, p):
-        """The `x` with `P(X ≤ x) = p`."""
-        s = bisect(self._cdf, np.asarray(p, float), -1.0, 1.0)
-        return jnp.asarray(np.exp(self._log_x(s)))
+    def _quantile(self, p):
+        s = bisect(self._share_below, np.asarray(p, float), -1.0, 1.0)
+        return np.exp(self._log_x(s))
 
     # The curve, from its lower end at s = −1 to its upper end at s = 1
 
@@ -105,7 +103,7 @@ class FreeLogNormal(AbstractLaw):
         # log |1 + 1/ψ| + τ a
         return np.log1p((1 + 2 * a) / (a**2 + b**2)) / 2 + self.tau * a
 
-    def _cdf(self, s: np.ndarray) -> np.ndarray:
+    def _share_below(self, s: np.ndarray) -> np.ndarray:
         a, b = self._psi(s)
         return 1 + (self.tau * a * b - np.arctan2(b, 1 + a)) / np.pi
 
