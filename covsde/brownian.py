@@ -118,8 +118,8 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
     """Brownian motion of matrices, known at the times of a grid.
 
     Each entry is an independent Brownian motion: the `m(m+1)/2` of a lower triangle, or
-    those that a limit's diffusion needs. For fixed steps whose ends lie on the grid; asked
-    about other times, it raises an error.
+    those that a limit's diffusion needs. For fixed steps forwards in time, whose ends lie
+    on the grid; asked about others, it raises an error.
     """
 
     ts: Float[Array, " cells+1"]
@@ -412,14 +412,15 @@ def _entries(path: Any, index: Array, paths: Array | None, deviation: Array) -> 
 
 @apart
 def _cells(ts: Array, t0: Array, t1: Array) -> tuple[Array, Array]:
-    """Indices of the grid times nearest to these; an error if one is not on the grid."""
+    """Indices of the grid times nearest to these; an error for others, or back in time."""
     times = eqxi.nondifferentiable(jnp.stack([t0, t1]).astype(ts.dtype), name="times")
     index, near = _nearest(eqxi.nondifferentiable(ts, name="ts"), times)
     index = eqx.error_if(
         index,
-        ~near,
-        "`BrownianGrid` was asked for a time that is not on its grid. Step on the "
-        "grid, e.g. with `diffrax.StepTo(ts)`; steps cannot adapt.",
+        ~near | (index[1] < index[0]),
+        "`BrownianGrid` was asked for a time that is not on its grid, or for a step back "
+        "in time. Step forwards on the grid, e.g. with `diffrax.StepTo(ts)`; steps cannot "
+        "adapt.",
     )
     return index[0], index[1]
 
