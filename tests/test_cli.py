@@ -368,6 +368,7 @@ BOTH = [
     (["--activation", "tanh", "--a", "inf"], "--a", "finite"),
     (["--activation", "tanh", "--center", "1000"], "--activation", "slope"),
     (["--activation", "tanh", "--a", "1e-5"], "--activation", "a larger --a"),
+    (["--activation", "tanh", "--a", "1e-160"], "--a", "Pass a larger one"),
     (
         ["--activation", "tanh", "--a", "1e-5", "--p", "0.25"],
         "--activation",
@@ -407,6 +408,8 @@ BOTH = [
     ([*ATTENTION, "--solver", "geodesic"], "--solver", "ninomiya or projected"),
     ([*TRANSFORMER, "--solver", "wishart", "--dt0", "0.01"], "--solver", "got wishart"),
     ([*ATTENTION, "--tau0", "1e-4"], "--tau0", "lower --gamma"),
+    ([*ATTENTION, "--gamma", "1e-200"], "--gamma", "Pass a larger γ"),
+    ([*ATTENTION, "--tau0", "1e-309"], "--tau0", "Pass a larger τ₀"),
     ([*TRANSFORMER, "--tau0", "1e-4"], "--tau0", "Raise it"),
     ([*TRANSFORMER, "--activation", "sin", "--a", "1e-5"], "--activation", "a larger --a"),
     (["--slope-plus", "2"], "--slope-plus", "unshaped, kernel-resnet only"),
@@ -428,6 +431,9 @@ BOTH = [
     ([*UNSHAPED, "--dt0", "1e-9"], "--dt0", "at most 100000 steps"),
     ([*UNSHAPED, "--t1", "1e9"], "--t1", "shorter time"),
     ([*KERNEL_RESNET, "--branch-variance", "-1"], "--branch-variance", "positive"),
+    ([*KERNEL_RESNET, "--branch-variance", "1e6"], "--branch-variance", "Lower it"),
+    ([*KERNEL_RESNET, "--slope-minus", "-1e300"], "--slope-minus", "Lower it"),
+    ([*KERNEL_RESNET, "--slope-plus", "1e4"], "--slope-plus", "got 10000"),
     ([*KERNEL_RESNET, "--a", "2"], "--a", "got --architecture kernel-resnet"),
     ([*KERNEL_RESNET, "--gamma", "1"], "--gamma", "got --architecture kernel-resnet"),
     (
