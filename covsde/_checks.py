@@ -125,21 +125,21 @@ def count(name: str, x, way_out: str, *, least: int = 1) -> int:
 
 
 # of paths, and of networks, that have normals of their own
-_MOST_PATHS = 2**32
+MOST_PATHS = 2**32
 
 
 def count_paths(name: str, x, way_out: str, *, first_path: int = 0) -> int:
     """How many paths, from the first on: as many as have normals of their own."""
     number = count(name, x, way_out)
     why = "for the normals of each are found by 32 bits of its index"
-    if number > _MOST_PATHS:
+    if number > MOST_PATHS:
         raise ValueError(
             f"`{name}` must be at most 2^32, {why}; got {number}. Run another `key` and "
             "compare, or pool them."
         )
-    if first_path + number > _MOST_PATHS:
+    if first_path + number > MOST_PATHS:
         raise ValueError(
-            f"`first_path` must be at most {_MOST_PATHS - number}, 2^32 less the number of "
+            f"`first_path` must be at most {MOST_PATHS - number}, 2^32 less the number of "
             f"paths, {why}; got {first_path}. Run another `key`, and pool them."
         )
     return number
