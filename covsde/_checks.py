@@ -124,6 +124,27 @@ def count(name: str, x, way_out: str, *, least: int = 1) -> int:
     return int(x)
 
 
+# of paths, and of networks, that have normals of their own
+MOST_PATHS = 2**32
+
+
+def count_paths(name: str, x, way_out: str, *, first_path: int = 0) -> int:
+    """How many paths, from the first on: as many as have normals of their own."""
+    number = count(name, x, way_out)
+    why = "for the normals of each are found by 32 bits of its index"
+    if number > MOST_PATHS:
+        raise ValueError(
+            f"`{name}` must be at most 2^32, {why}; got {number}. Run another `key` and "
+            "compare, or pool them."
+        )
+    if first_path + number > MOST_PATHS:
+        raise ValueError(
+            f"`first_path` must be at most {MOST_PATHS - number}, 2^32 less the number of "
+            f"paths, {why}; got {first_path}. Run another `key`, and pool them."
+        )
+    return number
+
+
 def check_key(key) -> jax.Array:
     """A threefry key."""
     way_out = "Pass `jax.random.key(0)`."

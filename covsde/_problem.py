@@ -10,7 +10,7 @@ import numpy as np
 from ._checks import (
     check_finite,
     check_key,
-    count,
+    count_paths,
     found,
     is_concrete,
     is_real,
@@ -52,7 +52,7 @@ def check_problem(
             "For example `covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0))`."
         )
     way_out = f"Pass how many {paths_name.removeprefix('num_')} to simulate, e.g. 1000."
-    num_paths = count(paths_name, num_paths, way_out)
+    num_paths = count_paths(paths_name, num_paths, way_out)
     v0 = check_covariance(v0, num_paths, paths_name)
     t1 = check_time("t1", t1)
     save_times = check_save_times(saveat, t1, v0.dtype)

@@ -18,7 +18,14 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray, UInt32
 
-from ._checks import check_finite, check_key, count, is_concrete, real_array
+from ._checks import (
+    check_finite,
+    check_key,
+    count,
+    count_paths,
+    is_concrete,
+    real_array,
+)
 from ._normals import (
     Normals,
     check_normals,
@@ -111,8 +118,8 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
     """Brownian motion of matrices, known at the times of a grid.
 
     Each entry is an independent Brownian motion: the `m(m+1)/2` of a lower triangle, or
-    those that a limit's diffusion needs. For fixed steps whose ends lie on the grid; asked
-    about other times, it raises an error.
+    those that a limit's diffusion needs. For fixed steps forwards in time, whose ends lie
+    on the grid; asked about others, it raises an error.
     """
 
     ts: Float[Array, " cells+1"]
@@ -145,7 +152,7 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         - `m`: number of rows of the matrices.
         - `key`: a JAX random key.
         - `num_paths`: number of independent paths, or None for a single matrix.
-        - `first_path`: global index of the first of them.
+        - `first_path`: global index of the first of them; that of the last is below 2^32.
         - `dtype`: float32 or float64; JAX's default if None.
         - `noise_shape`: what the noise needs, `limit.diffusion.noise_shape`: `"triangle"`,
           `"square"`, or a tuple of such.
@@ -161,14 +168,16 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         self.dtype = _check_dtype(dtype)
         self.ts = _check_grid(ts, self.dtype)
         self.m = count("m", m, "It is the number of inputs.")
-        if num_paths is not None:
-            num_paths = count("num_paths", num_paths, "Use None for a single matrix.")
-        self.num_paths = num_paths
         self.key = check_key(key)
+        first = 0
         if is_concrete(first_path):
             way_out = "It is the global index of the first path."
             number = np.asarray(first_path)[()]
-            first_path = count("first_path", number, way_out, least=0)
+            first_path = first = count("first_path", number, way_out, least=0)
+        way_out = "Use None for a single matrix."
+        paths = 1 if num_paths is None else num_paths
+        paths = count_paths("num_paths", paths, way_out, first_path=first)
+        self.num_paths = None if num_paths is None else paths
         self.first_path = jnp.asarray(first_path, jnp.uint32)
         self.levy_area = diffrax.BrownianIncrement
 
@@ -403,14 +412,15 @@ def _entries(path: Any, index: Array, paths: Array | None, deviation: Array) -> 
 
 @apart
 def _cells(ts: Array, t0: Array, t1: Array) -> tuple[Array, Array]:
-    """Indices of the grid times nearest to these; an error if one is not on the grid."""
+    """Indices of the grid times nearest to these; an error for others, or back in time."""
     times = eqxi.nondifferentiable(jnp.stack([t0, t1]).astype(ts.dtype), name="times")
     index, near = _nearest(eqxi.nondifferentiable(ts, name="ts"), times)
     index = eqx.error_if(
         index,
-        ~near,
-        "`BrownianGrid` was asked for a time that is not on its grid. Step on the "
-        "grid, e.g. with `diffrax.StepTo(ts)`; steps cannot adapt.",
+        ~near | (index[1] < index[0]),
+        "`BrownianGrid` was asked for a time that is not on its grid, or for a step back "
+        "in time. Step forwards on the grid, e.g. with `diffrax.StepTo(ts)`; steps cannot "
+        "adapt.",
     )
     return index[0], index[1]
 

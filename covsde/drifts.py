@@ -10,7 +10,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, Scalar
 
-from ._checks import parameter
+from ._checks import is_concrete, parameter
 from .activations import AbstractActivation, Identity
 from .flows import fourth_order_flow, positive_definite_flow
 from .matrices import Lower, Symmetric, apart
@@ -85,6 +85,14 @@ class AbstractDrift(eqx.Module):
     def can_explode(self) -> bool:
         """Whether the drift may take `V` to infinity in finite time."""
         return True
+
+    @property
+    def growth(self) -> float | Scalar | None:
+        """`b^{aa}/V^{aa}` where it is one number; None where it depends on V.
+
+        It makes the norms geometric Brownian motions under a noise `√Γ F dS Fᵀ`.
+        """
+        return None
 
     def __add__(self, other: "AbstractDrift") -> "AbstractDrift":
         """The drift of a block of both."""
@@ -167,6 +175,16 @@ class SumDrift(AbstractDrift):
     def can_explode(self):
         return any(part.can_explode for part in self.parts)
 
+    @property
+    def growth(self):
+        """The sum of the growths, if all are numbers."""
+        total = 0.0
+        for growth in (part.growth for part in self.parts):
+            if growth is None:
+                return None
+            total = total + growth
+        return total
+
 
 @apart
 def _flow(drift: AbstractDrift, t: Array, h: Array, factor: Lower, args: Any) -> Lower:
@@ -229,6 +247,12 @@ class ActivationDrift(AbstractDrift):
     def speed(self, factor):
         """The activation's own speed, times γ²."""
         return self.activation.speed(factor) * self.gain.astype(factor.dtype)
+
+    @property
+    def growth(self):
+        """0 where the stability index is known to be."""
+        index = self.activation.stability_index
+        return 0.0 if is_concrete(index) and float(index) == 0 else None
 
     @property
     def speeds_up(self):

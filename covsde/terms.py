@@ -104,6 +104,25 @@ class DriftTerm(diffrax.AbstractTerm):
         return jax.tree.map(lambda b: control.dt.astype(b.dtype) * b, vf)
 
 
+def forwards(terms: diffrax.MultiTerm, t0: Any, t1: Any) -> tuple[Array, Array]:
+    """The times of a step; an error where `diffeqsolve` was asked to go back in time.
+
+    Diffrax turns time round and wraps the terms to tell them: terms that are not wrapped
+    are stepped by hand, and not looked at.
+    """
+    t0, t1 = jnp.asarray(t0), jnp.asarray(t1)
+    drift: Any = terms.terms[0]
+    if isinstance(drift, DriftTerm):
+        return t0, t1
+    t0 = eqx.error_if(
+        t0,
+        drift.contr(t0, t1).dt < 0,
+        "`t0` must be before `t1` for a solver of covsde; got a solution back in time, "
+        "which an Itô equation does not have. Exchange them.",
+    )
+    return t0, t1
+
+
 class BoundNoise(eqx.Module):
     """A diffusion, bound to a time and its arguments, as solvers use it.
 

@@ -23,6 +23,7 @@ from covsde import (
     ShapedSmooth,
     WishartEuler,
     gram,
+    laws,
     oracles,
 )
 from covsde.validation import validate
@@ -34,6 +35,7 @@ V0 = jnp.array([[1.0, 0.3], [0.3, 1.0]])
 SINGULAR = jnp.ones((2, 2))
 KEY = jax.random.key(0)
 NAN, INF = math.nan, math.inf
+RHO = covsde.observables.Correlation(0, 1)
 
 
 class OwnFlow(covsde.AbstractDrift):
@@ -778,3 +780,95 @@ class WrongLimit(covsde.AbstractLimit):
 def test_bad_parts_are_refused(call, nothing_runs):
     with pytest.raises((ValueError, TypeError), match="must"):
         call()
+
+
+TOO_MANY = 2**32 + 1
+SAMPLES: dict[str, tuple[str, Callable[..., Any]]] = {
+    "solve": ("num_paths", lambda n: solve(num_paths=n)()),
+    "ensemble": (
+        "num_paths",
+        lambda n: covsde.ensemble(
+            RELU, V0, 1.0, key=KEY, num_paths=n, observables=RHO, shard=(0, n)
+        ),
+    ),
+    "sweep": (
+        "num_paths",
+        lambda n: covsde.sweep(
+            lambda c: ShapedMLP(ShapedReLU(0.0, c)),
+            {"c": [-1.0]},
+            V0,
+            1.0,
+            key=KEY,
+            num_paths=n,
+            observables=RHO,
+        ),
+    ),
+    "nested": (
+        "num_paths",
+        lambda n: covsde.convergence.nested(RELU, V0, 1.0, key=KEY, num_paths=n),
+    ),
+    "study": (
+        "num_paths",
+        lambda n: covsde.convergence.study(
+            RELU, [GeodesicStrang()], V0, 1.0, RHO, key=KEY, num_paths=n
+        ),
+    ),
+    "grid": ("num_paths", lambda n: grid(num_paths=n)()),
+    "networks": ("num_networks", lambda n: networks(num_networks=n)()),
+    "comparison": ("num_networks", lambda n: comparison(num_networks=n)()),
+    "unshaped": (
+        "num_paths",
+        lambda n: covsde.UnshapedMLP().solve(1.0, key=KEY, num_paths=n),
+    ),
+    "one input": (
+        "num_paths",
+        lambda n: laws.OneInput(1.0).sample(1.0, 1.0, key=KEY, num_paths=n),
+    ),
+    "angles": (
+        "num_paths",
+        lambda n: laws.AngleProcess([8, 8]).sample(1.0, key=KEY, num_paths=n),
+    ),
+    "finite NTKs": (
+        "num_networks",
+        lambda n: oracles.ntk.sample_ntks(
+            RELU, V0, width=8, depth=2, key=KEY, num_networks=n
+        ),
+    ),
+    "ReLU pairs": (
+        "num_networks",
+        lambda n: oracles.relu_pair.sample_relu_pairs(0.5, [8, 8], key=KEY, num_networks=n),
+    ),
+    "ReLU resnets": (
+        "num_networks",
+        lambda n: oracles.relu_resnet.sample_relu_resnets(
+            0.5, width=8, depth=2, key=KEY, num_networks=n
+        ),
+    ),
+}
+
+
+@pytest.mark.parametrize("call", SAMPLES)
+def test_paths_beyond_those_with_normals_of_their_own_are_refused(call, nothing_runs):
+    """The 32 bits of an index would begin again at the first path."""
+    if call == "sweep":
+        pytest.importorskip("xarray")
+    name, sample = SAMPLES[call]
+    with pytest.raises(ValueError, match=rf"`{name}` must be at most 2\^32.*{TOO_MANY}"):
+        sample(TOO_MANY)
+
+
+def test_the_last_path_of_a_grid_is_the_last_with_normals_of_its_own():
+    grid(num_paths=2, first_path=2**32 - 2)()
+    grid(num_paths=2**32)()
+    grid(first_path=2**32 - 1)()
+    for paths, first in ((2, 2**32 - 1), (None, 2**32), (2**32, 1)):
+        most = 2**32 - (paths or 1)
+        with pytest.raises(ValueError, match=f"`first_path` must be at most {most}"):
+            grid(num_paths=paths, first_path=first)()
+
+
+def test_a_sweep_counts_its_paths_on_the_device():
+    pytest.importorskip("xarray")
+    name, sample = SAMPLES["sweep"]
+    with pytest.raises(ValueError, match=rf"`{name}` must be at most 2\^31 − 1"):
+        sample(2**31)

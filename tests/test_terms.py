@@ -203,3 +203,51 @@ def test_vmap_over_limits_themselves():
     together = eqx.filter_vmap(lambda limit: run(limit, path, y0).ys[0])(limits)
     one = run(ShapedMLP(ShapedReLU(0.7, -1.0)), path, y0).ys[0]
     np.testing.assert_allclose(together[1], one, rtol=1e-12)
+
+
+# Back in time
+
+SOLVERS = (
+    covsde.GeodesicStrang(),
+    covsde.PalindromicStrang(),
+    covsde.MagnusStrang(),
+    covsde.NinomiyaNinomiya(),
+    covsde.WishartEuler(),
+    covsde.FactorEuler(),
+    covsde.ProjectedEuler(),
+)
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=lambda solver: type(solver).__name__)
+def test_no_solver_goes_back_in_time(solver):
+    """It would be stepped forwards in silence, by a drift that knows no sign."""
+    path = brownian(2, 4)
+
+    def to(t0, t1, y0):
+        t0, t1 = jnp.asarray(t0), jnp.asarray(t1)  # one program for both ways
+        return diffrax.diffeqsolve(
+            RELU.terms(path),
+            solver,
+            t0=t0,
+            t1=t1,
+            dt0=(t1 - t0) / STEPS,
+            y0=y0,
+            max_steps=STEPS,
+        ).ys
+
+    dense = starts(2)
+    states: list = [dense]
+    if isinstance(solver, covsde.GeodesicStrang):
+        states += [Symmetric.from_dense(dense), factorise(dense)]
+    for y0 in states:
+        assert all(jnp.all(jnp.isfinite(x)) for x in jax.tree.leaves(to(0.0, TS[-1], y0)))
+        with pytest.raises(Exception, match="`t0` must be before `t1`"):
+            jax.block_until_ready(to(TS[-1], 0.0, y0))
+
+
+def test_no_grid_is_asked_back_in_time():
+    """Over a step back the sum of its cells would be none, an increment of 0."""
+    path = brownian(2)
+    path.evaluate(TS[1], TS[1])
+    with pytest.raises(Exception, match="back in time"):
+        jax.block_until_ready(path.evaluate(TS[2], TS[1]))

@@ -83,6 +83,8 @@ class ShapedSmooth(AbstractActivation):
         if is_concrete(self.center):
             with jax.ensure_compile_time_eval():
                 _refuse_unsmooth(fn, self.center)
+                if is_concrete(self.a):
+                    _refuse_infinite(self)
 
     def shaped(self, x, width):
         """`s (φ(x₀ + x/s) − φ(x₀))/φ'(x₀)`."""
@@ -208,6 +210,17 @@ def _log_growth_over_kappa(v0: Array, kappa: Scalar, h: Array) -> Array:
     growth = jnp.where(small, h, jnp.expm1(safe * h) / safe)  # (e^{κh} − 1)/κ
     x = (1 - v0) * growth
     return jnp.where(small, -x, -jnp.log1p(safe * x) / safe)
+
+
+def _refuse_infinite(activation: ShapedSmooth) -> None:
+    """Refuses a shaping so strong that the drift's numbers have no float."""
+    coefficients = [float(x) for x in activation.coefficients]
+    if not np.all(np.isfinite(coefficients)):
+        raise ValueError(
+            f"`a` must leave A = φ₂²/4a² and B = φ₃/2a² finite; got "
+            f"{coefficients[0]:g} and {coefficients[1]:g} from a = "
+            f"{float(activation.a):g}. Pass a larger one; 1 is usual."
+        )
 
 
 def _refuse_unsmooth(fn: Callable, center: Scalar) -> None:

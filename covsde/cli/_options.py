@@ -8,6 +8,7 @@ from typing import Annotated, NamedTuple, cast
 import diffrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 import typer
 from jaxtyping import Array
 
@@ -18,6 +19,7 @@ from ..drifts import ActivationDrift
 from ..limits import (
     AbstractLimit,
     BranchCovariance,
+    LeakyReLU,
     ShapedAttention,
     ShapedTransformer,
     UnshapedMLP,
@@ -417,7 +419,8 @@ def check_strength(step: float, t1: float, limit: AbstractLimit, m: int) -> None
     """Refuses a limit of so short steps that a simulation would never end."""
     if t1 <= step * _MOST_STEPS:
         return
-    takes = f"that --t1 {t1:g} takes {t1 / step:.2g} steps"
+    steps = t1 / step if step > 0 else np.inf
+    takes = f"that --t1 {t1:g} takes {steps:.2g} steps"
     part = _strongest(limit, m)
     if isinstance(part, ShapedAttention):
         raise refuse(
@@ -425,12 +428,26 @@ def check_strength(step: float, t1: float, limit: AbstractLimit, m: int) -> None
             f"makes attention so strong {takes}; got {float(part.tau0):g}. Raise it, lower "
             "--gamma, or set --dt0.",
         )
+    if isinstance(part.drift, BranchCovariance):
+        option, x = _largest(part.drift)
+        raise refuse(
+            option, f"makes branches so strong {takes}; got {x:g}. Lower it, or set --dt0."
+        )
     activation = cast(ActivationDrift, part.drift).activation
     raise refuse(
         "--activation",
         f"{full_name(activation)} has so strong a drift {takes}. Weaken its shaping "
         "(a larger --a, another --center, --c-plus nearer to --c-minus), or set --dt0.",
     )
+
+
+def _largest(branches: BranchCovariance) -> tuple[str, float]:
+    """The option that makes branches strong, and its value; they grow as `c s²`."""
+    values = {"--branch-variance": float(branches.c)}
+    if isinstance(branches.fn, LeakyReLU):
+        values["--slope-plus"] = float(branches.fn.slope_plus)
+        values["--slope-minus"] = float(branches.fn.slope_minus)
+    return max(values.items(), key=lambda item: abs(item[1]))
 
 
 def _strongest(limit: AbstractLimit, m: int) -> AbstractLimit:

@@ -16,6 +16,7 @@ from ..solve import (
     brownian,
     cells_per_step,
     check_drift,
+    check_range,
     check_singular,
     check_solver,
     check_step,
@@ -72,6 +73,7 @@ def nested(
     check_drift(limit, problem.v0, problem.t1)
     m = problem.v0.shape[-1]
     check_step(problem.t1 / numbers[0], solver, limit, m, problem.t1)
+    check_range(limit, problem.v0, problem.t1, problem.num_paths, problem.level)
     regular = check_singular(problem.v0, limit, solver)
     runs = _nested(
         limit,

@@ -13,7 +13,7 @@ from .._checks import found, is_concrete, is_real
 from .._names import full_name
 from .._problem import check_problem
 from ..limits import AbstractLimit
-from ..solve import check_drift, check_singular, check_step
+from ..solve import check_drift, check_range, check_singular, check_step
 from ._extrapolated import Extrapolated, combination
 from ._order import Errors
 from ._paths import sampled
@@ -133,6 +133,8 @@ def study(
             "have means and no paths; got True. Leave them out for strong errors."
         )
     check_drift(limit, problem.v0, problem.t1)
+    if not quadrature:  # which sees no norms
+        check_range(limit, problem.v0, problem.t1, problem.num_paths)
     m = problem.v0.shape[-1]
     rows = [combination(solver, numbers) for solver in solvers]
     for row in rows:

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import count, found
+from .._checks import count, count_paths, found
 from .._trial import try_observable
 from ..observables import label
 from ..solve import Run
@@ -20,19 +20,13 @@ from ._writer import ENDINGS
 Observable = Callable[[Float[Array, "num_paths m m"]], Float[Array, " num_paths"]]
 Observables = Observable | Sequence[Observable] | Mapping[str, Observable]
 
-_MOST_PATHS, _MOST_IN_CHUNK = 2**32, 2**31 - 1
+_MOST_IN_CHUNK = 2**31 - 1
 
 
 def check_num_paths(num_paths) -> int:
     """As many paths as have normals of their own."""
     way_out = "Pass how many paths to simulate, e.g. 1_000_000."
-    num_paths = count("num_paths", num_paths, way_out)
-    if num_paths > _MOST_PATHS:
-        raise ValueError(
-            f"`num_paths` must be at most 2^32, for a path's normals are found by 32 bits "
-            f"of its index; got {num_paths}. Run another `key` and compare, or pool them."
-        )
-    return num_paths
+    return count_paths("num_paths", num_paths, way_out)
 
 
 def make_survey(observables, statistics, run: Run) -> Survey:

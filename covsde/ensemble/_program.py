@@ -89,10 +89,10 @@ def _chunk(run: Run, survey: Survey, first, count, block: int, room: int):
                 lax.dynamic_update_slice(kept[0], values, (zero, zero, begin)),
                 lax.dynamic_update_slice(kept[1], stopped_at, (begin,)),
             )
-        real = begin + jnp.arange(block, dtype=jnp.int32) < count
+        real = jnp.arange(block, dtype=jnp.int32) < count - begin
         return survey.update(tally, values, real, running), kept
 
-    blocks = (count + (block - 1)) // block
+    blocks = -(-count // block)
     return lax.fori_loop(zero, blocks, add, (tally, kept))
 
 

@@ -10,13 +10,19 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._checks import found, is_concrete, number
+from .._checks import MOST_PATHS, found, is_concrete, number
 from .._names import full_name
 from .._problem import check_problem
 from .._progress import check_progress, reporting
 from .._trial import try_observable
 from ..limits import AbstractLimit
-from ..solve import check_drift, check_singular, check_solver, default_solver
+from ..solve import (
+    check_drift,
+    check_range,
+    check_singular,
+    check_solver,
+    default_solver,
+)
 from ._ledger import Ledger
 from ._multilevel import least_budget, multilevel
 from ._result import Estimate
@@ -109,6 +115,7 @@ def estimate(
         )
     solver = default_solver(limit) if solver is None else check_solver(solver)
     check_drift(limit, problem.v0, problem.t1)
+    check_range(limit, problem.v0, problem.t1, MOST_PATHS, problem.level)
     regular = check_singular(problem.v0, limit, solver)
     _check_observable(observable, problem.v0)
     simulation = Simulation(limit, solver, observable, problem, regular)

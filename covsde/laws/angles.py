@@ -9,7 +9,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Float, Int, PRNGKeyArray, Scalar
 
-from .._checks import check_key, count, parameter
+from .._checks import check_key, count, count_paths, parameter
 from .._polynomials import polynomial
 from ..activations import nu
 from ._checks import numbers
@@ -207,7 +207,7 @@ class AngleProcess(eqx.Module):
         - `num_paths`: number of independent paths.
         """
         key = check_key(key)
-        num_paths = count("num_paths", num_paths, "Ask for at least one path.")
+        num_paths = count_paths("num_paths", num_paths, "Ask for at least one path.")
         return _sample(self.widths, _start(theta0), key, num_paths)
 
 

@@ -17,7 +17,7 @@ from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 from scipy.special import gammaincinv, hyp1f1
 
 from .._affine import Affine
-from .._checks import check_key, count, is_concrete, number, parameter
+from .._checks import check_key, count, count_paths, is_concrete, number, parameter
 from .._jit import jit
 from .._normals import independent_normals
 from ._base import AbstractLaw
@@ -138,7 +138,7 @@ class OneInput(eqx.Module):
         - `steps`: number of equal steps.
         """
         v0, t1 = known_start("v0", v0, _START), known_time(t1)
-        num_paths = count("num_paths", num_paths, "Pass how many paths to simulate.")
+        num_paths = count_paths("num_paths", num_paths, "Pass how many paths to simulate.")
         steps = count("steps", steps, "128 are the default.")
         return _paths(self.kappa, v0, t1, steps, check_key(key), num_paths)
 

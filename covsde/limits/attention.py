@@ -1,13 +1,15 @@
 """Shaped attention: its drift, and the noise of the softmax."""
 
+import math
 from collections.abc import Callable
 from typing import ClassVar
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Scalar
 
-from .._checks import count, found
+from .._checks import count, found, is_concrete
 from ..diffusions import AbstractDiffusion, CongruenceDiffusion, Tangent
 from ..drifts import AbstractDrift
 from ..equations import (
@@ -82,6 +84,21 @@ class ShapedAttention(AbstractLimit):
                 f"{found(output_projection)}. True concatenates and projects the heads."
             )
         self.output_projection = output_projection
+        if is_concrete((self.gamma, self.tau0)):
+            self._check_strength()
+
+    def _check_strength(self) -> None:
+        """Refuses a γ so small or a τ₀ so large that κ has no float, and conversely."""
+        with jax.ensure_compile_time_eval():
+            strength = float(self._strength)
+        if 0 < strength < math.inf:
+            return
+        name, way_out = ("tau0", "larger τ₀") if strength > 0 else ("gamma", "larger γ")
+        raise ValueError(
+            f"`{name}` must make γ²/(τ₀ √H) a positive finite number; got {strength:g} "
+            f"from γ = {float(self.gamma):g} and τ₀ = {float(self.tau0):g}. Pass a "
+            f"{way_out}."
+        )
 
     @property
     def drift(self):  # pyright: ignore[reportIncompatibleVariableOverride]

@@ -75,6 +75,11 @@ class BranchCovariance(AbstractDrift):
         return self.c
 
     @property
+    def growth(self):
+        """The rate, of a branch whose activation is homogeneous."""
+        return self.rate if isinstance(self.fn, LeakyReLU) else None
+
+    @property
     def equation(self) -> Equation:
         """The drift in LaTeX."""
         papers = (COMMUTING_LIMITS, SHAPED_AND_UNSHAPED)

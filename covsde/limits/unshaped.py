@@ -12,7 +12,7 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
 from .._affine import Affine
-from .._checks import check_key, check_slopes, count, parameter
+from .._checks import check_key, check_slopes, count, count_paths, parameter
 from .._jit import jit
 from .._normals import independent_normals
 from .._results import AbstractSolution
@@ -60,14 +60,21 @@ class UnshapedMLP(eqx.Module):
     @property
     def attraction(self) -> Scalar:
         """`K`, of the drift that pulls inputs together; 0 for a linear network."""
-        plus, minus = self.slope_plus, self.slope_minus
+        plus, minus = self._slopes
         return 2 * 2**0.5 * (plus - minus) ** 2 / (3 * jnp.pi * (plus**2 + minus**2))
 
     @property
     def spread(self) -> Scalar:
         """`χ`, the squared noise: 2 for a ReLU, 1 for a linear network."""
-        plus, minus = self.slope_plus**2, self.slope_minus**2
+        plus, minus = (slope**2 for slope in self._slopes)
         return 2 * (plus**2 + minus**2) / (plus + minus) ** 2
+
+    @property
+    def _slopes(self) -> tuple[Scalar, Scalar]:
+        """The slopes, the larger of size 1, for a scale of both changes nothing."""
+        plus, minus = self.slope_plus, self.slope_minus
+        largest = jax.lax.stop_gradient(jnp.maximum(jnp.abs(plus), jnp.abs(minus)))
+        return plus / largest, minus / largest
 
     @property
     def equations(self) -> tuple[Equation, ...]:
@@ -171,7 +178,7 @@ class UnshapedMLP(eqx.Module):
         **Raises:** `ValueError` or `TypeError` for input that has no meaning.
         """
         key = check_key(key)
-        num_paths = count("num_paths", num_paths, "Pass how many paths to simulate.")
+        num_paths = count_paths("num_paths", num_paths, "Pass how many paths to simulate.")
         t1 = check_time("t1", t1)
         dt0 = check_time("dt0", STEP if dt0 is None else dt0)
         way_out = "0 is the start of any two different inputs."

@@ -7,7 +7,14 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._checks import check_finite, check_key, count, found, real_array
+from .._checks import (
+    check_finite,
+    check_key,
+    count,
+    count_paths,
+    found,
+    real_array,
+)
 from ..limits import ShapedMLP
 from ._batches import map_networks
 from ._network import AbstractNetwork, finite_network
@@ -70,7 +77,9 @@ def sample_ntks(
     check_finite("v0", np.asarray(v0), way_out)
     width = count("width", width, "It is the number of neurons of a hidden layer.")
     depth = count("depth", depth, "It is the number of hidden matrices.")
-    num_networks = count("num_networks", num_networks, "Ask for at least one network.")
+    num_networks = count_paths(
+        "num_networks", num_networks, "Ask for at least one network."
+    )
     network = finite_network(limit, width)
     vs, by_layer = _sample(network, v0, check_key(key), depth, num_networks)
     return FiniteNTKs(jnp.arange(depth + 1) / width, vs, by_layer)

@@ -8,7 +8,7 @@ import numpy as np
 from jax import lax
 from jaxtyping import Array, ArrayLike, Bool, Float, Int, PRNGKeyArray, Scalar
 
-from .._checks import check_key, count, parameter
+from .._checks import check_key, count, count_paths, parameter
 from ..limits import LeakyReLU
 from ._batches import map_networks
 
@@ -71,7 +71,9 @@ def sample_relu_pairs(
         )
     units = [count("widths", n, way_out) for n in np.asarray(widths).tolist()]
     key = check_key(key)
-    num_networks = count("num_networks", num_networks, "Ask for at least one network.")
+    num_networks = count_paths(
+        "num_networks", num_networks, "Ask for at least one network."
+    )
     relu = LeakyReLU(slope_plus, slope_minus)
     return _sample(relu, start, jnp.asarray(units), key, max(units), num_networks)
 

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
-from .._checks import check_key, count, found, parameter
+from .._checks import check_key, count, count_paths, found, parameter
 from ._batches import map_networks
 
 
@@ -70,7 +70,9 @@ def sample_relu_resnets(
     width = count("width", width, "It is the number of units of a layer.")
     depth = count("depth", depth, "It is the number of layers.")
     key = check_key(key)
-    num_networks = count("num_networks", num_networks, "Ask for at least one network.")
+    num_networks = count_paths(
+        "num_networks", num_networks, "Ask for at least one network."
+    )
     if not isinstance(balanced, bool):
         raise TypeError(f"`balanced` must be True or False; got {found(balanced)}.")
     if not isinstance(method, str) or method not in _METHODS:

@@ -4,6 +4,7 @@ from ._checks import check_drift, check_singular, check_solver, check_step
 from ._defaults import default_solver, default_step, max_step
 from ._integrate import Paths, brownian, cells_per_step, integrate, on_grid
 from ._plan import Run, paths_at_a_time, plan, simulate
+from ._range import check_range
 from ._solve import solve
 from ._steps import step_times
 
@@ -13,6 +14,7 @@ __all__ = [
     "brownian",
     "cells_per_step",
     "check_drift",
+    "check_range",
     "check_singular",
     "check_solver",
     "check_step",

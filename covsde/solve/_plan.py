@@ -25,6 +25,7 @@ from ._checks import (
 )
 from ._defaults import default_solver, default_step
 from ._integrate import Paths, cells_per_step, on_clocks, on_grid
+from ._range import check_range
 from ._steps import check_resolution, step_times
 
 # Entries of a matrix of all paths that are simulated together: on a processor they stay in
@@ -106,6 +107,7 @@ def plan(
         dt0 = default_step(solver, limit, m, problem.v0, t1)
     dt0 = min(check_time("dt0", dt0), t1)
     check_step(dt0, solver, limit, m, t1)
+    check_range(limit, problem.v0, t1, problem.num_paths, problem.level)
 
     steps = step_times(problem.save_times, problem.t1, dt0)
     dtype = problem.v0.dtype

@@ -20,7 +20,7 @@ from ..matrices import (
     gram,
     semidefinite_cholesky,
 )
-from ..terms import BoundNoise, DriftOnFactor, like
+from ..terms import BoundNoise, DriftOnFactor, forwards, like
 
 
 class AbstractFactorSolver(diffrax.AbstractItoSolver):
@@ -62,7 +62,7 @@ class AbstractFactorSolver(diffrax.AbstractItoSolver):
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         del made_jump
-        t0, t1 = jnp.asarray(t0), jnp.asarray(t1)
+        t0, t1 = forwards(terms, t0, t1)
         on_factor = isinstance(y0, Lower)
         factor = self.advance(terms, t0, t1, y0 if on_factor else solver_state, args)
         y1 = factor if on_factor else like(gram(factor), y0)
@@ -153,7 +153,7 @@ class AbstractStrangSolver(AbstractFactorSolver):
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump) -> Any:
         if not isinstance(y0, Pending):
             return super().step(terms, t0, t1, y0, args, solver_state, made_jump)
-        t0, t1 = jnp.asarray(t0), jnp.asarray(t1)
+        t0, t1 = forwards(terms, t0, t1)
         drift, half, kicked = self._parts(terms, t0, t1, y0.factor, args)
         factor = drift.flow(t0 - jnp.max(y0.time), y0.time + half, y0.factor)
         y1 = Pending.of(kicked(factor), half)

@@ -8,7 +8,7 @@ import jax.numpy as jnp
 from jax import lax
 
 from ..matrices import cholesky, semidefinite_cholesky
-from ..terms import as_symmetric, like
+from ..terms import as_symmetric, forwards, like
 
 
 class ProjectedEuler(diffrax.AbstractItoSolver):
@@ -41,6 +41,7 @@ class ProjectedEuler(diffrax.AbstractItoSolver):
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         del made_jump
+        t0, t1 = forwards(terms, t0, t1)
         v = as_symmetric(y0)
         factor = semidefinite_cholesky(v)
         drift, noise = terms.vf(t0, factor, args)

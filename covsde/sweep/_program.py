@@ -64,7 +64,7 @@ def _tally(
     def add(i, state):
         tally, moments = state
         begin = i * block
-        real = begin + jnp.arange(block, dtype=jnp.int32) < num_paths
+        real = jnp.arange(block, dtype=jnp.int32) < num_paths - begin
         if wanted:
 
             def along(direction):

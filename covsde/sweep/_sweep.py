@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 # Numbers of the covariances, and of their derivatives, that are held at a time: 64 MB.
 _HELD = 2**23
+# Paths of a point that an int32 can count.
+_MOST_PATHS = 2**31 - 1
 # Points that are simulated at once.
 _TOGETHER = 8
 
@@ -72,7 +74,8 @@ def sweep(
     - `gradients`: parameters by which the means are differentiated, path by path and in
       forward mode: right for observables that are continuous and piecewise smooth, and
       not for an indicator.
-    - `t1`, `key`, `num_paths`, `saveat`, `solver`, `stop_above`, `normals`: as for `solve`.
+    - `t1`, `key`, `saveat`, `solver`, `stop_above`, `normals`: as for `solve`.
+    - `num_paths`: at each point, at most 2^31 − 1.
     - `dt0`: longest step; None picks the least that `solve` would at any point.
     - `independent`: draws other paths at each point.
 
@@ -89,6 +92,11 @@ def sweep(
     """
     load_xarray("sweep")  # before, not after a long run
     num_paths = check_num_paths(num_paths)
+    if num_paths > _MOST_PATHS:
+        raise ValueError(
+            "`num_paths` must be at most 2^31 − 1, for the paths of a point are counted on "
+            f"the device; got {num_paths}. Call `covsde.ensemble` at each point."
+        )
     grid, v0 = make_grid(parameters), check_covariance(v0, paths_name="starts")
     run, dt0 = plan_all(
         make,

@@ -4,7 +4,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import check_key, count, found
+from .._checks import check_key, count_paths, found
 from .._names import full_name
 from .._problem import check_covariance
 from .._times import check_save_times, check_time
@@ -30,7 +30,7 @@ def unshaped(asked: Asked) -> Sides:
             )
     limit, widths, num_networks = asked.limit, asked.widths, asked.num_networks
     way_out = "Pass how many paths to simulate, e.g. 1000."
-    num_paths = count("num_paths", asked.num_paths, way_out)
+    num_paths = count_paths("num_paths", asked.num_paths, way_out)
     key = check_key(asked.key)
     v0 = check_covariance(asked.v0)
     rho0 = check_pair(limit, v0)

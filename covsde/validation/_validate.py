@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .._checks import count, found
+from .._checks import count, count_paths, found
 from ..ensemble._checks import Observables
 from ..limits import AbstractLimit, UnshapedMLP
 from ._covariances import covariances
@@ -71,7 +71,7 @@ def validate(
     has no meaning.
     """
     widths = check_widths(width)
-    num_networks = count(
+    num_networks = count_paths(
         "num_networks", num_networks, "It is how many networks of each width to sample."
     )
     if progress is not None and not callable(progress):
