@@ -8,7 +8,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
-import scipy.special
 
 import covsde
 from benchmarks import weak_order
@@ -23,13 +22,11 @@ from covsde import (
     ShapedReLU,
     WishartEuler,
 )
-from covsde.convergence import study
 from covsde.convergence._chain import Chain, GivenPath
 from covsde.convergence._coordinates import Angle, exact_mean
 from covsde.laws import PairLaw
 from covsde.matrices import factorise, gram
 from covsde.observables import correlation
-from covsde.solvers.geodesic import geodesic_increment
 
 LIMIT = ShapedMLP(ShapedReLU(0.0, -1.0))
 RHO0, T = weak_order.RHO0, weak_order.T
@@ -76,64 +73,9 @@ def test_correlation_depends_on_the_directions_alone(solver, dims):
 
 def test_the_default_is_accurate_and_of_order_two():
     found = errors(GeodesicStrang(), (4, 8, 16, 32))
-    bounds = np.array([1e-3, 2.5e-4, 6e-5, 1.5e-5])
+    bounds = np.array([6e-4, 1.5e-4, 4e-5, 1e-5])
     assert np.all(np.abs(found.errors) + found.standard_errors <= bounds), found
     at_least(found.order, 1.9)
-
-
-@pytest.mark.parametrize("rho0", [0.3, 0.9])
-def test_the_default_is_of_order_three_without_drift(rho0):
-    v0 = jnp.array([[1.0, rho0], [rho0, 1.0]])
-    linear = ShapedMLP(covsde.Identity())
-    for observable in (correlation, lambda v: correlation(v) ** 2):
-        (row,) = study(
-            linear,
-            [GeodesicStrang()],
-            v0,
-            T,
-            lambda v, f=observable: f(v)[:, 0, 1],
-            steps=(4, 8, 16, 32),
-            quadrature=True,
-        ).rows
-        at_least(row.order, 2.7)
-
-
-def eigenvalues_of_three(nodes=40):
-    """Of the traceless part of a 3×3 `S`, `(points, 3)`, and weights.
-
-    Their density is `Π|λ_i − λ_j| e^{−|λ|²/4}`: in polar coordinates of their plane
-    `r⁴ e^{−r²/4} |sin 3θ|`.
-    """
-    x, radial = scipy.special.roots_genlaguerre(nodes, 1.5)  # x = r²/4
-    z, angular = np.polynomial.legendre.leggauss(nodes)
-    angle = (z + 1) * np.pi / 6
-    radial, angular = radial / radial.sum(), angular * np.sin(3 * angle)
-    angular /= angular.sum()
-    turns = angle[:, None] + np.arange(3) * 2 * np.pi / 3
-    points = np.sqrt(4 * x)[:, None, None] * np.sqrt(2 / 3) * np.cos(turns)
-    return points.reshape(-1, 3), np.outer(radial, angular).ravel()
-
-
-def test_one_step_of_the_noise_of_three_inputs_to_third_order():
-    """`tr X/m` and `tr X²/m` of `X = e^W`, whose means are known for the exact noise."""
-    points, weights = eigenvalues_of_three()
-    assert np.isclose(weights @ (points**2).sum(axis=1), 10)  # (m − 1)(m + 2)
-    start = factorise(jnp.broadcast_to(jnp.eye(3), (len(points), 3, 3)))
-    # of an increment ΔG the symmetric Gaussian is (ΔG + ΔGᵀ)/√2
-    motion = factorise(jnp.broadcast_to(jnp.eye(3), (len(points), 3, 3)))
-    left = []
-    for h in (0.2, 0.1, 0.05):
-        diagonal = jnp.asarray(np.sqrt(h / 2) * points)
-        increment = motion.strict().add_diagonal(motion.scale_rows(diagonal.T).diagonal())
-        x = gram(geodesic_increment(start, increment, 1.0, h)).to_dense()
-        # the trace is independent of the traceless part, and scales X by e^{√h tr S/m}
-        one = jnp.trace(x, axis1=1, axis2=2) / 3 * np.exp(h / 3)
-        two = jnp.trace(x @ x, axis1=1, axis2=2) / 3 * np.exp(4 * h / 3)
-        alpha, beta = np.exp(2 * h) + 2 * np.exp(-h), np.exp(2 * h) - np.exp(-h)
-        exact = alpha / 3 + (3 + 1) * beta / 3
-        left.append([weights @ np.asarray(one) - 1, weights @ np.asarray(two) - exact])
-    orders = np.log2(np.abs(np.array(left[:-1]) / np.array(left[1:])))
-    assert np.all(orders[-1] > 3.8), (left, orders)
 
 
 def test_the_palindrome_is_of_order_two():

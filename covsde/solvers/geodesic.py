@@ -20,16 +20,11 @@ class GeodesicStrang(AbstractStrangSolver):
 
     Without drift, `V` is a Brownian motion of the GL(m)-invariant metric on covariances
     with a scalar drift. A step follows the geodesic of a Gaussian direction,
-    `V ← F e^W Fᵀ`, whose length carries the heat kernel's curvature correction:
+    `V ← F e^W Fᵀ`, whose length carries the heat kernel's first curvature correction:
 
-    `W = √h' S₀ + √h (tr S/m) I − h (m+1)/2 I`, `h' = h + m h²/12 − m h³/180`, `S₀` the
-    traceless part of `S`. Half a drift flow stands before and after it. Needs `m(m+1)/2`
-    normals a step and `Γ h ≤ 12/m`.
-
-    When the drift is zero the weak order is 3, and the law of `det V` exact. For the heat
-    kernel along geodesics is a normal density times polynomials in `S₀/√h`, and up to `h³`
-    only their quadratic part moves a mean. What is quadratic and the same in every basis
-    is `tr S₀²`: one number `h'` accounts for it. It is that of which `E log V^{aa} = −h`.
+    `W = √h' S₀ + √h (tr S/m) I − h (m+1)/2 I`, `h' = h/(1 − m h/12)`, `S₀` the traceless
+    part of `S`. Half a drift flow stands before and after it. The law of `det V` is exact
+    when the drift is zero. Needs `m(m+1)/2` normals a step and `Γ h < 12/m`.
     """
 
     weak_order: ClassVar[int] = 2
@@ -58,7 +53,7 @@ def geodesic_increment(factor: Lower, increment: Lower, gain, h) -> Lower:
     s = symmetric_gaussian(within_span(factor, increment))
     mean = s.trace() / m
     traceless = s.add_diagonal(-s.per_row(mean) * factor.nonzero_pivots())
-    correction = 1 + m * gain * h / 12 * (1 - gain * h / 15)
+    correction = 1 / (1 - m * gain * h / 12)
     scalar = jnp.sqrt(gain) * mean - gain * h * (m + 1) / 2
     w = traceless * jnp.sqrt(gain * correction)
     # the scalar part commutes: exponentiate it exactly
