@@ -7,6 +7,7 @@ At initialisation a deep network's outputs are Gaussian given a random covarianc
 from . import (
     activations,
     convergence,
+    functionals,
     laws,
     matrices,
     observables,
@@ -97,6 +98,7 @@ __all__ = [
     "describe",
     "ensemble",
     "estimate",
+    "functionals",
     "gram",
     "laws",
     "matrices",

@@ -339,7 +339,8 @@ class OneStep(diffrax.AbstractBrownianPath):
             total = lax.fori_loop(1, cells, lambda i, x: x + drawn(first + i), total)
         if self.shift is None:
             return total
-        return total + self.shift * (self.length * cells / motion.cells)
+        time = jnp.atleast_1d(self.length * cells / motion.cells)
+        return total + self.shift * time[None]
 
     @property
     def _shape(self) -> tuple[int, int]:

@@ -82,7 +82,7 @@ class Integral(AbstractFunctional):
 
         - `of`: f, a JAX function of covariances `(num_paths, m, m)`.
         """
-        self.of = _function(of)
+        self.of = _function("of", of)
 
     def start(self, y):
         """0."""
@@ -104,7 +104,7 @@ class Maximum(AbstractFunctional):
 
         - `of`: f, a JAX function of covariances `(num_paths, m, m)`.
         """
-        self.of = _function(of)
+        self.of = _function("of", of)
 
     def start(self, y):
         """`f(V₀)`."""
@@ -134,7 +134,7 @@ class LogWeight(AbstractFunctional):
 
         - `potential`: G, a differentiable JAX function of covariances `(num_paths, m, m)`.
         """
-        self.potential = _function(potential)
+        self.potential = _function("potential", potential)
 
     def start(self, y):
         """0: no path is tilted yet."""
@@ -166,13 +166,13 @@ class Projections(AbstractFunctional):
         return value + step.info["projected"]
 
 
-def _function(of: Observable) -> Observable:
-    if not callable(of):
+def _function(name: str, f: Observable) -> Observable:
+    if not callable(f):
         raise TypeError(
-            "`of` must be a JAX function of covariances (num_paths, m, m); got "
-            f"{found(of)}. For example `covsde.observables.Correlation(0, 1)`."
+            f"`{name}` must be a JAX function of covariances (num_paths, m, m); got "
+            f"{found(f)}. For example `covsde.observables.Correlation(0, 1)`."
         )
-    return of
+    return f
 
 
 # what has become of a path

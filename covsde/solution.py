@@ -29,6 +29,7 @@ class Solution(AbstractSolution):
     - `solver`, `dt0`: of a solved limit (None for networks); `dt0` is None, too, of one
       without noise that was solved to a tolerance.
     - `width`, `method`: of finite networks (None for a limit).
+    - `functionals`: what `solve` was asked to keep along the paths, each `(num_paths, k)`.
     - `projections`: per path, how often a projecting solver left the cone (else None).
     """
 
@@ -42,6 +43,7 @@ class Solution(AbstractSolution):
     projections: Int[Array, " num_paths"] | None = None
     width: int | None = eqx.field(static=True, default=None)
     method: str | None = eqx.field(static=True, default=None)
+    functionals: dict[str, Float[Array, "num_paths k"]] = eqx.field(default_factory=dict)
 
     @property
     def num_paths(self) -> int:
@@ -85,6 +87,8 @@ class Solution(AbstractSolution):
         }
         if self.projections is not None:
             variables["projections"] = (("path",), np.asarray(self.projections))
+        for name, values in self.functionals.items():
+            variables[name] = (("path", "time"), np.asarray(values))
         solver = None if self.solver is None else type(self.solver).__name__
         return self._dataset(
             variables, {"a": inputs, "b": inputs}, solver=solver, method=self.method

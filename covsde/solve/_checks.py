@@ -1,5 +1,7 @@
 """What is refused before anything is compiled: wrong solvers, steps, drifts, starts."""
 
+from collections.abc import Mapping
+
 import diffrax
 import equinox as eqx
 import jax
@@ -9,6 +11,7 @@ from jaxtyping import Array
 
 from .._checks import found, is_concrete
 from ..drifts import AbstractDrift
+from ..functionals import AbstractFunctional
 from ..limits import AbstractLimit
 from ..matrices import SINGULAR_PIVOT
 from ._defaults import max_step
@@ -25,6 +28,38 @@ def check_step(dt0: float, solver, limit: AbstractLimit, m: int, t1: float = 1.0
             f"limit and m = {m}; got {dt0:g}. Pass a smaller step, or None to have one "
             "chosen."
         )
+
+
+# names of a solution's file
+_TAKEN = {"v", "stopped_at", "projections", "path", "time", "a", "b"}
+
+
+def check_functionals(functionals) -> dict[str, AbstractFunctional]:
+    """Refuses what is no functional, or has no name; and more than one tilt of the SDE."""
+    accepted = "`functionals` must be a dict of functionals by name"
+    if functionals is None:
+        return {}
+    if not isinstance(functionals, Mapping):
+        raise TypeError(f"{accepted}; got {found(functionals)}. Give each a name.")
+    for name, one in functionals.items():
+        if not isinstance(name, str) or not isinstance(one, AbstractFunctional):
+            raise TypeError(
+                f"{accepted}; got {found(one)} for {name!r}. For example "
+                '`{"integral": covsde.functionals.Integral(f)}`.'
+            )
+        if name in _TAKEN:
+            raise ValueError(
+                f"{accepted}; got the name {name!r}, which a solution has already. Pass "
+                "another."
+            )
+    kinds = [type(one) for one in functionals.values()]
+    tilts = [kind.__name__ for kind in kinds if kind.tilt is not AbstractFunctional.tilt]
+    if len(tilts) > 1:
+        raise ValueError(
+            f"{accepted} of which one may tilt the SDE; got {', '.join(tilts)}. Sum their "
+            "potentials, or solve once for each."
+        )
+    return dict(functionals)
 
 
 def check_solver(solver) -> diffrax.AbstractSolver:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import diffrax
 import equinox as eqx
 import jax
@@ -19,6 +21,7 @@ from ..limits import AbstractLimit
 from ..matrices import num_stored
 from ._checks import (
     check_drift,
+    check_functionals,
     check_singular,
     check_solver,
     check_step,
@@ -83,6 +86,7 @@ def plan(
     solver: diffrax.AbstractSolver | None = None,
     saveat: Float[ArrayLike, " k"] | None = None,
     stop_above: float | None = None,
+    functionals: Mapping[str, AbstractFunctional] | None = None,
     normals: Normals = "box-muller",
 ) -> tuple[Run, float]:
     """The run that these arguments of [`covsde.solve`][] ask for, and its longest step.
@@ -121,7 +125,7 @@ def plan(
         dt0=jnp.asarray(dt0, dtype),
         level=problem.stop_level,
         key=problem.key,
-        functionals={},
+        functionals=check_functionals(functionals),
         num_saved=problem.save_times.size,
         regular=regular,
         normals=check_normals(normals),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 import diffrax
 import jax
 import jax.numpy as jnp
@@ -11,6 +13,7 @@ from jaxtyping import ArrayLike, Float, PRNGKeyArray
 from .._jit import jit
 from .._normals import Normals, check_normals
 from .._problem import Problem, check_problem
+from ..functionals import AbstractFunctional
 from ..limits import AbstractLimit
 from ..solution import Solution
 from ._checks import check_drift
@@ -31,6 +34,7 @@ def solve(
     solver: diffrax.AbstractSolver | None = None,
     saveat: Float[ArrayLike, " k"] | None = None,
     stop_above: float | None = None,
+    functionals: Mapping[str, AbstractFunctional] | None = None,
     normals: Normals = "box-muller",
 ) -> Solution:
     """Simulates the covariance SDE of a limit.
@@ -53,6 +57,8 @@ def solve(
     - `stop_above`: a path is stopped at this level of `tr V/m`: its time goes to
       `stopped_at`, and its state is kept, scaled to the level. Between the ends of steps
       it is found by a Brownian bridge.
+    - `functionals`: what is kept along each path besides its state, by name; e.g.
+      `{"time": covsde.functionals.Integral(f)}`. The solution has their values.
     - `normals`: how normals are made of random bits, `"box-muller"` or the slower
       `"inverse"` of the distribution function, as in `jax.random.normal`.
 
@@ -62,8 +68,8 @@ def solve(
     has no meaning, a step beyond the solver's bound, or a solver that is wrong for these
     equations.
     """
-    by_tolerance = dt0 is None and solver is None and isinstance(limit, AbstractLimit)
-    if by_tolerance and limit.diffusion.vanishes:
+    by_tolerance = dt0 is None and solver is None and not functionals
+    if by_tolerance and isinstance(limit, AbstractLimit) and limit.diffusion.vanishes:
         check_normals(normals)
         problem = check_problem(
             limit,
@@ -86,19 +92,23 @@ def solve(
         num_paths=num_paths,
         saveat=saveat,
         stop_above=stop_above,
+        functionals=functionals,
     )
-    num_paths = int(num_paths)
+    num_paths, saved = int(num_paths), slice(run.num_saved)
     paths = _simulate(run, 1 if run.one_path else num_paths)
     paths = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_paths, *x.shape[1:])), paths)
     return Solution(
         ts=run.ts,
-        vs=paths.vs[:, : run.num_saved],
+        vs=paths.vs[:, saved],
         stopped_at=paths.stopped_at,
         limit=limit,
         key=run.key,
         solver=run.solver,
         dt0=dt0,
         projections=paths.projections,
+        functionals={
+            name: paths.kept[name][:, : run.num_saved] for name in run.functionals
+        },
     )
 
 
