@@ -396,6 +396,25 @@ def test_default_step(solver, limit, m, expected):
     assert default_step(solver, limit, m) == pytest.approx(expected, rel=1e-12)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ((GeodesicStrang(), RELU, 0), "`m` must be an integer of at least 1; got 0"),
+        ((GeodesicStrang(), RELU, 2.5), "`m` must be an integer"),
+        ((GeodesicStrang(), "mlp", 2), "`limit` must be a limit"),
+        ((GeodesicStrang, RELU, 2), "`solver` must be a solver of covsde"),
+        ((None, RELU, 2), "`solver` must be a solver of covsde"),
+        ((GeodesicStrang(), RELU, 2, None, -1.0), "`t1` must be a positive finite time"),
+        ((GeodesicStrang(), RELU, 2, jnp.eye(3)), r"`v0` must be covariances \(2, 2\)"),
+    ],
+)
+def test_the_default_step_checks_its_arguments(arguments, message):
+    with pytest.raises((TypeError, ValueError), match=message):
+        default_step(*arguments)
+    with pytest.raises(TypeError, match="`limit` must be a limit"):
+        default_solver(3)  # pyright: ignore[reportArgumentType]
+
+
 def test_the_default_step_is_within_the_bound():
     for m in (1, 2, 8, 64):
         for limit in (LINEAR, RELU, ShapedMLP(ShapedReLU(40.0, -40.0))):

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._checks import in_numpy, is_concrete
+from .._checks import count, found, in_numpy, is_concrete
+from .._times import check_time
 from ..drifts import ActivationDrift, rate_at
 from ..limits import AbstractLimit
 from ..solvers import (
@@ -17,6 +18,7 @@ from ..solvers import (
     NinomiyaNinomiya,
     PalindromicStrang,
 )
+from ._solver import check_solver
 
 
 def default_solver(limit: AbstractLimit) -> AbstractFactorSolver:
@@ -24,7 +26,7 @@ def default_solver(limit: AbstractLimit) -> AbstractFactorSolver:
 
     `GeodesicStrang` where the noise is `√Γ F dS Fᵀ`, `NinomiyaNinomiya` for any other.
     """
-    congruence = limit.diffusion.is_congruence
+    congruence = _limit(limit).diffusion.is_congruence
     return GeodesicStrang() if congruence else NinomiyaNinomiya()
 
 
@@ -42,8 +44,18 @@ def default_step(
 
     A rate that a drift does not give is looked at where it starts, at `v0` (at unit
     variances if JAX traces it), from 0 to `t1`; without `v0` it counts as 1.
+
+    **Raises:** `TypeError` or `ValueError` for arguments that `solve` would refuse.
     """
-    if not is_concrete(eqx.filter(limit, eqx.is_array)):
+    check_solver(solver)
+    m = count("m", m, "It is the number of inputs.")
+    t1 = check_time("t1", t1)
+    if v0 is not None and np.shape(v0)[-2:] != (m, m):
+        raise ValueError(
+            f"`v0` must be covariances ({m}, {m}) as m = {m} says; got shape "
+            f"{np.shape(v0)}. Pass the number of inputs as `m`."
+        )
+    if not is_concrete(eqx.filter(_limit(limit), eqx.is_array)):
         raise ValueError(
             "`dt0` must be given when JAX traces the limit's parameters (`grad`, `vmap`, "
             "`jit`); got None, and a step cannot be chosen from unknown numbers. Pass "
@@ -63,6 +75,16 @@ def default_step(
     if getattr(solver, "weak_order", 1) < 2:
         step /= 8
     return min(step, longest)
+
+
+def _limit(limit) -> AbstractLimit:
+    """Refuses what is no limit."""
+    if not isinstance(limit, AbstractLimit):
+        raise TypeError(
+            f"`limit` must be a limit, e.g. `ShapedMLP(ShapedReLU(0.0, -1.0))`; got "
+            f"{found(limit)}."
+        )
+    return limit
 
 
 def _typical(v0: Array) -> Array:

@@ -23,12 +23,12 @@ from ._checks import (
     check_drift,
     check_functionals,
     check_singular,
-    check_solver,
     check_step,
 )
 from ._defaults import default_solver, default_step
 from ._integrate import Paths, cells_per_step, on_clocks, on_grid
 from ._range import check_range
+from ._solver import check_solver
 from ._steps import check_resolution, step_times
 
 # Entries of a matrix of all paths that are simulated together: on a processor they stay in
