@@ -22,6 +22,7 @@ from covsde import (
     ShapedReLU,
     ShapedSmooth,
     WishartEuler,
+    default_solver,
     default_step,
     solve,
 )

@@ -124,8 +124,8 @@ class ShapedSmooth(AbstractActivation):
 
     @property
     def speeds_up(self):
-        """Whether it can explode, which of traced parameters nobody knows."""
-        return not is_concrete(self.stability_index) or self.can_explode
+        """Whether it can explode. Of parameters that JAX traces nobody knows: as if not."""
+        return is_concrete(self.stability_index) and self.can_explode
 
     @property
     def exponent(self):

@@ -3,7 +3,6 @@
 from collections.abc import Callable
 from typing import NoReturn
 
-import equinox as eqx
 import jax.numpy as jnp
 from jaxtyping import Array, ArrayLike, Float
 
@@ -117,9 +116,10 @@ def _(limit, observable, v0, t1):
 
 
 def _without_noise(drift: AbstractDrift, v0: Array, t1: float) -> Array:
+    t1 = known_time(t1)
     try:
         return KernelODE(drift).integrate(v0, t1)
-    except eqx.EquinoxRuntimeError as error:
+    except ValueError as error:
         raise LookupError(
             f"No law at `t1` = {t1} is known: without noise V moves so fast that its "
             "equation is not solved, as where it explodes. Shorten `t1`."

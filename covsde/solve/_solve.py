@@ -19,6 +19,7 @@ from ..solution import Solution
 from ._checks import check_drift
 from ._ode import SOLVER, without_noise
 from ._plan import plan, simulate
+from ._range import check_range
 
 _simulate = jit(simulate)
 
@@ -115,6 +116,7 @@ def solve(
 def _solve_without_noise(limit: AbstractLimit, problem: Problem) -> Solution:
     """Of an ordinary equation, to a tolerance: one path for each start."""
     check_drift(limit, problem.v0, problem.t1)
+    check_range(limit, problem.v0, problem.t1, problem.num_paths, problem.level)
     times = jnp.asarray(np.union1d(problem.save_times, problem.t1), problem.v0.dtype)
     vs, stopped_at = without_noise(limit, problem.v0, times, problem.stop_level)
     num_saved = problem.save_times.size
