@@ -11,7 +11,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .matrices import Lower, Symmetric, gram
+from .matrices import Lower, Symmetric, Triangle, gram
 
 
 @singledispatch
@@ -69,13 +69,14 @@ def choose(condition: Array, y: Any, otherwise: Any) -> Any:
     """
 
     def one(a, b):
-        if not isinstance(a, jax.Array):
+        if is_batch(a):
             return a.where(condition, b)
         spread = condition.reshape(condition.shape + (1,) * (a.ndim - 1))
         return jnp.where(spread, a, b)
 
-    return jax.tree.map(one, y, otherwise, is_leaf=_is_state)
+    return jax.tree.map(one, y, otherwise, is_leaf=is_batch)
 
 
-def _is_state(x: Any) -> bool:
-    return hasattr(x, "where") and not isinstance(x, jax.Array)
+def is_batch(x: Any) -> bool:
+    """Whether it is a batch of matrices, which knows where its paths are."""
+    return isinstance(x, Triangle)

@@ -27,7 +27,15 @@ from ._algebra import (
     whiten_within,
 )
 from ._apart import apart, materialise, recomputed
-from ._layout import PACKED_MAX, ROWS_MAX, Lower, Symmetric, num_entries, num_stored
+from ._layout import (
+    PACKED_MAX,
+    ROWS_MAX,
+    Lower,
+    Symmetric,
+    Triangle,
+    num_entries,
+    num_stored,
+)
 from ._square import Square
 
 __all__ = [
@@ -37,6 +45,7 @@ __all__ = [
     "Lower",
     "Square",
     "Symmetric",
+    "Triangle",
     "apart",
     "beyond_span",
     "cholesky",

@@ -18,7 +18,7 @@ from jax import lax
 from jaxtyping import Array, Float
 
 from ..functionals import EXPLODED, LOST, Fates
-from ..states import choose, read
+from ..states import choose, is_batch, read
 from ._grid import recomputed
 from ._stepper import Carry, Stepper
 
@@ -54,25 +54,23 @@ class Clocked(NamedTuple):
         """Which were not stopped."""
         return self.carry.fates.running
 
+    def behind(self, target: Array) -> Array:
+        """Which have not come as far."""
+        return self.running & (self.time < target)
+
     def take(self, which: Array) -> "Clocked":
         """Some of them."""
         return jax.tree.map(
-            lambda x: x.take(which) if _has_paths(x) else x[which],
-            self,
-            is_leaf=_has_paths,
+            lambda x: x.take(which) if is_batch(x) else x[which], self, is_leaf=is_batch
         )
 
     def joined(self) -> "Clocked":
         """Those of parts that are stacked along a first axis."""
         return jax.tree.map(
-            lambda x: x.joined() if _has_paths(x) else x.reshape(-1, *x.shape[2:]),
+            lambda x: x.joined() if is_batch(x) else x.reshape(-1, *x.shape[2:]),
             self,
-            is_leaf=_has_paths,
+            is_leaf=is_batch,
         )
-
-
-def _has_paths(x: Any) -> bool:
-    return hasattr(x, "joined") and not isinstance(x, Clocked)
 
 
 class Clock(eqx.Module):
@@ -131,8 +129,7 @@ def by_clocks(
         if paths.size > size:
             pool = pool.take(jnp.argsort(pool.place))
         # what has not come as far, in all of its steps, is not known
-        undecided = pool.running & (pool.time < target)
-        fates = pool.carry.fates.stopped(undecided, pool.time, LOST)
+        fates = pool.carry.fates.stopped(pool.behind(target), pool.time, LOST)
         pool = pool._replace(carry=pool.carry._replace(fates=fates))
         values = fates.readable(read(pool.carry.y), target)
         return pool, (values, pool.carry.kept)
@@ -150,8 +147,7 @@ def _advanced(
         own = eqx.tree_at(lambda s: s.motion.paths, stepper, which.paths)
 
         def lag(now: Clocked) -> Array:
-            behind = jnp.sum(now.running & (now.time < target))
-            return eqxi.unvmap_any(behind > left)
+            return eqxi.unvmap_any(jnp.sum(now.behind(target)) > left)
 
         return _repeated(partial(_step, own, clock, target), lag, which, _TURNS)
 
@@ -161,7 +157,7 @@ def _advanced(
 
     def again(pool: Clocked, left: Array):
         # those that lag come first
-        order = jnp.argsort(~(pool.running & (pool.time < target)), stable=True)
+        order = jnp.argsort(~pool.behind(target), stable=True)
         parts = lax.map(
             lambda which: part(pool.take(which), left * size), order.reshape(count, size)
         )
@@ -172,23 +168,21 @@ def _advanced(
 
 def _step(stepper: Stepper, clock: Clock, target: Array, now: Clocked) -> Clocked:
     """A step of each path that is not there yet."""
-    carry, fates = now.carry, now.carry.fates
-    behind = fates.running & (now.time < target)
-    speeds = stepper.speeds(carry.y, now.time)
+    behind = now.behind(target)
+    speeds = stepper.speeds(now.carry.y, now.time)
     explodes = behind & clock.explodes(*speeds)
-    fates = fates.stopped(explodes, now.time, EXPLODED)
+    fates = now.carry.fates.stopped(explodes, now.time, EXPLODED)
+    carry = now.carry._replace(fates=fates)
     longest = clock.longest(*speeds)
     # what is left in equal steps; of those that do not move any, that they stay finite
     rest = jnp.where(behind, target - now.time, longest)
     steps = jnp.maximum(jnp.ceil(rest / longest - 1e-9), 1.0)
     h = rest / steps
     moves = behind & ~explodes
-    moved = stepper.step(
-        carry._replace(fates=fates), now.number, jnp.zeros_like(h), h, now.time
-    )
+    moved = stepper.step(carry, now.number, jnp.zeros_like(h), h, now.time)
     ahead = jnp.where(steps > 1, now.time + h, target)
     return now._replace(
-        carry=choose(moves, moved, carry._replace(fates=fates)),
+        carry=choose(moves, moved, carry),
         time=jnp.where(moves, ahead, now.time),
         number=now.number + moves.astype(jnp.uint32),
     )

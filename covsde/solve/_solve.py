@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import diffrax
 import jax
@@ -69,31 +70,22 @@ def solve(
     has no meaning, a step beyond the solver's bound, or a solver that is wrong for these
     equations.
     """
+    asked: dict[str, Any] = dict(
+        key=key, num_paths=num_paths, saveat=saveat, stop_above=stop_above
+    )
     by_tolerance = dt0 is None and solver is None and not functionals
     if by_tolerance and isinstance(limit, AbstractLimit) and limit.diffusion.vanishes:
         check_normals(normals)
-        problem = check_problem(
-            limit,
-            v0,
-            t1,
-            key=key,
-            num_paths=num_paths,
-            saveat=saveat,
-            stop_above=stop_above,
-        )
-        return _solve_without_noise(limit, problem)
+        return _solve_without_noise(limit, check_problem(limit, v0, t1, **asked))
     run, dt0 = plan(
         limit,
         v0,
         t1,
         dt0=dt0,
         solver=solver,
-        normals=normals,
-        key=key,
-        num_paths=num_paths,
-        saveat=saveat,
-        stop_above=stop_above,
         functionals=functionals,
+        normals=normals,
+        **asked,
     )
     num_paths, saved = int(num_paths), slice(run.num_saved)
     paths = _simulate(run, 1 if run.one_path else num_paths)
@@ -107,9 +99,7 @@ def solve(
         solver=run.solver,
         dt0=dt0,
         projections=paths.projections,
-        functionals={
-            name: paths.kept[name][:, : run.num_saved] for name in run.functionals
-        },
+        functionals={name: paths.kept[name][:, saved] for name in run.functionals},
     )
 
 
