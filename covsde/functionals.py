@@ -232,6 +232,8 @@ class Stopping(eqx.Module):
     level: Array | None
     stays: bool = eqx.field(static=True)
     between: bool = eqx.field(static=True)
+    # whether what has no state any more keeps its last, for those who look at it
+    keeps: bool = eqx.field(static=True, default=True)
 
     def start(self, y: Any) -> Fates:
         """All run."""
@@ -242,7 +244,7 @@ class Stopping(eqx.Module):
     def update(self, fates: Fates, step: Step) -> tuple[Fates, Any]:
         """The fates after a step, and the states: of what was stopped, as it was."""
         if self.level is None:
-            return _kept_finite(self.stays, fates, step.before, step.after, step.t1)
+            return _kept_finite(self, fates, step.before, step.after, step.t1)
         return _stopped(self, fates, step)
 
     def at_level(self, fates: Fates, step: Step) -> tuple[Fates, Any]:
@@ -282,10 +284,11 @@ def _stopped(stopping: Stopping, fates: Fates, step: Step) -> tuple[Fates, Any]:
 
 @apart
 def _kept_finite(
-    stays: bool, fates: Fates, before: Any, after: Any, t1: Array
+    stopping: Stopping, fates: Fates, before: Any, after: Any, t1: Array
 ) -> tuple[Fates, Any]:
     """The paths that have a state yet, with the others where they were."""
     finite, running = jnp.isfinite(size(after)), fates.running
     end = jnp.broadcast_to(t1, finite.shape)
-    fates = fates.stopped(running & ~finite, end, EXPLODED if stays else LOST)
-    return fates, choose(running & finite, after, before)
+    gone = EXPLODED if stopping.stays else LOST
+    fates = fates.stopped(running & ~finite, end, gone)
+    return fates, choose(running & finite, after, before) if stopping.keeps else after

@@ -158,16 +158,20 @@ def test_semidefinite_cholesky_of_singular_matrices(m, rank):
     assert np.all(np.isfinite(factor.to_dense()))
 
 
-@pytest.mark.parametrize("m", [2, 9])
-@pytest.mark.parametrize("gap", [1e-3, 1e-8, 1e-12])
+@pytest.mark.parametrize("m", [3, 7, 9])
+@pytest.mark.parametrize("gap", [1.2, 1e-3, 1e-8, 1e-12, 1e-40])
 def test_one_minus_correlation_keeps_its_digits(m, gap):
-    # unit rows: (1, 0, …) and (cos θ, sin θ, 0, …), with 1 − cos θ = 2 sin²(θ/2)
+    """Also where the cosines are one to rounding."""
+    # unit rows: (cos iθ, sin iθ, 0, …) for i ≤ 2, with 1 − cos θ = 2 sin²(θ/2)
     theta = 2 * np.arcsin(np.sqrt(gap / 2))
     factor = np.eye(m)
     factor[1, :2] = np.cos(theta), np.sin(theta)
+    factor[2, :3] = np.cos(2 * theta), np.sin(2 * theta), 0
     u = matrices.one_minus_correlation(Lower.from_dense(jnp.asarray(3.0 * factor)))
-    assert abs(float(u.to_dense()[1, 0]) / gap - 1) < 1e-13
-    assert np.all(np.diagonal(u.to_dense()) == 0)
+    u = np.asarray(u.to_dense())
+    exact = [gap, 2 * np.sin(theta) ** 2, gap]
+    np.testing.assert_allclose(u[[1, 2, 2], [0, 0, 1]], exact, rtol=1e-13)
+    assert np.all(np.diagonal(u) == 0)
 
 
 def test_plain_cholesky_says_nan_when_indefinite(m):

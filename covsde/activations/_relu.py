@@ -276,7 +276,7 @@ def _raised(
         _moved_within(unit, change, least),
         lambda: semidefinite_cholesky(gram(unit) + change),
     )
-    return _with_lengths(moved, lengths)
+    return _with_lengths(moved, unit, lengths)
 
 
 @apart
@@ -287,6 +287,13 @@ def _moved_within(unit: Lower, change: Symmetric, least: Array) -> Lower:
 
 
 @recomputed
-def _with_lengths(factor: Lower, lengths: Array) -> Lower:
-    """The diagonal does not move; this takes back the rounding of a step."""
-    return factor.scale_rows(lengths / jnp.sqrt(factor.squared_rows()))
+def _with_lengths(moved: Lower, unit: Lower, lengths: Array) -> Lower:
+    """The diagonal does not move; this takes back the rounding of a step.
+
+    Where inputs have come so near that the change of `V` is rounding, in directions that
+    are far smaller, a row has another length. Such a step is left out.
+    """
+    if moved.m > 2:
+        other = ~(jnp.abs(moved.squared_rows() - 1) < jnp.finfo(moved.dtype).eps ** 0.5)
+        moved = unit.where(moved.any_row(other), moved)
+    return moved.scale_rows(lengths / jnp.sqrt(moved.squared_rows()))

@@ -307,7 +307,10 @@ def one_minus_correlation(factor: Lower) -> Symmetric:
 
 
 def half_squared_distances(factor: Lower) -> Symmetric:
-    """`½|l_a − l_b|²` between the rows of the factor."""
+    """`½|l_a − l_b|²` between unit rows, the first of which is `e₁`.
+
+    What the first column adds is found from the others, for near 1 it is rounding.
+    """
     return Symmetric(
         _kernels(factor).half_squared_distances(factor.m, factor.data), factor.m
     )

@@ -7,6 +7,8 @@ from jax import lax
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array
 
+from ._unrolled import less_one
+
 # in one pass over the entries
 _COLUMNS = 8
 
@@ -103,7 +105,12 @@ def triangularise(m, a, floor):
 
 
 def half_squared_distances(m, a):
-    """½ |l_a − l_b|² between the rows l of the factor, eight columns at a time."""
+    """½ |l_a − l_b|² between unit rows l, the first of which is e₁.
+
+    Eight columns at a time.
+    """
+    first = less_one(a[..., 0], jnp.sum(a[..., 1:] ** 2, axis=-1))
+    a = a.at[..., 0].set(first.at[..., 0].set(0))
 
     def columns(total, some):
         for one in some:

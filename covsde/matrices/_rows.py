@@ -12,7 +12,7 @@ from jaxtyping import Array
 from ._apart import materialise, recomputed
 from ._entries import dot, entries_of, unstack
 from ._triangles import mirror, stack_rows
-from ._unrolled import less, multiply_square
+from ._unrolled import less, less_one, multiply_square
 
 __all__ = ["multiply_square"]  # is the same
 
@@ -195,13 +195,17 @@ def triangularise(m, a, floor):
 
 
 def half_squared_distances(m, a):
-    """½ |l_a − l_b|² between the rows l of the factor."""
+    """½ |l_a − l_b|² between unit rows l, the first of which is e₁."""
     return mirror(m, _lower_of_distances(m, a))
 
 
 @recomputed
 def _lower_of_distances(m, a):
     entries, columns = entries_of(a), unstack(jnp.swapaxes(a, 0, 1))
+    first = less_one(columns[0][1:], dot(column[1:] ** 2 for column in columns[1:]))
+    columns[0] = jnp.concatenate([jnp.zeros_like(first[:1]), first])
+    for i, now in enumerate(unstack(columns[0])):
+        entries[i][0] = now
 
     def row(i: int) -> Array:
         apart = (entries[i][k][None] - columns[k][: i + 1] for k in range(i + 1))

@@ -34,6 +34,11 @@ def less(value: Array, terms: Iterable[Array]) -> Array:
     return functools.reduce(operator.sub, terms, value)
 
 
+def less_one(x: Array, beyond: Array) -> Array:
+    """`x − 1` for `x² + beyond = 1`, to full relative accuracy."""
+    return jnp.where(x > 0, -beyond / (1 + jnp.maximum(x, 0)), x - 1)
+
+
 def _inverse_pivots(m, a) -> list[Array]:
     """`1/L_ii`: a division takes as long as ten products."""
     return [1 / a[_at(i, i)] for i in range(m)]
@@ -192,8 +197,12 @@ def triangularise(m, a, floor):
 
 @recomputed
 def half_squared_distances(m, a):
-    """½ |l_a − l_b|² between the rows l of the factor."""
+    """½ |l_a − l_b|² between unit rows l, the first of which is e₁."""
     a = unstack(a)
+    for i in range(1, m):
+        beyond = dot(a[_at(i, k)] ** 2 for k in range(1, i + 1))
+        a[_at(i, 0)] = less_one(a[_at(i, 0)], beyond)
+    a[0] = jnp.zeros_like(a[0])
 
     def entry(i: int, j: int) -> Array:
         if i == j:

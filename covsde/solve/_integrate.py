@@ -117,7 +117,7 @@ def on_grid(
     functionals: Mapping[str, AbstractFunctional] | None = None,
 ) -> Paths:
     """Paths by the same steps for all of them."""
-    stepper = _stepper(limit, solver, motion, level, between, functionals)
+    stepper = _stepper(limit, solver, motion, level, between, functionals, False)
     start = _start(solver, v0, motion, regular)
     if isinstance(solver, AbstractStrangSolver) and level is None and not functionals:
         # else states would be looked at between the flows
@@ -167,17 +167,18 @@ def on_clocks(
     most = getattr(solver, "most", 1 / 8)
     if hasattr(solver, "most"):  # the clock slows it down, and loses no time
         solver = dataclasses.replace(solver, most=math.inf)  # pyright: ignore
-    stepper = _stepper(limit, solver, motion, level, between, functionals)
+    stepper = _stepper(limit, solver, motion, level, between, functionals, True)
     start = _start(solver, v0, motion, regular)
     clock = Clock(dt0, most, save_times[-1])
     return _paths(*by_clocks(stepper, clock, start, save_times, part))
 
 
-def _stepper(limit, solver, motion, level, between, functionals) -> Stepper:
-    stopping = Stopping(level, _stays(solver), between and level is not None)
+def _stepper(limit, solver, motion, level, between, functionals, clocked: bool) -> Stepper:
     functionals = dict(functionals or {})
     if isinstance(solver, ProjectedEuler):
         functionals["projections"] = Projections()
+    keeps = clocked or bool(functionals)
+    stopping = Stopping(level, _stays(solver), between and level is not None, keeps)
     return Stepper(limit, solver, motion, stopping, functionals)
 
 
