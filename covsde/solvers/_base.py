@@ -229,20 +229,3 @@ def within_span(factor: Lower, increment: Any) -> Any:
         return tuple(within_span(factor, part) for part in increment)
     spanned = factor.nonzero_pivots()
     return increment.scale_rows(spanned).scale_columns(spanned)
-
-
-def rank(factor: Lower):
-    """The rank of `V = L Lᵀ`: `m`, or one number per path if it may be singular."""
-    if factor.invertible:
-        return factor.m
-    return factor.sum_rows(factor.nonzero_pivots())
-
-
-def row_numbers(factor: Lower):
-    """`1, …, r` down the nonzero pivots, as a row vector."""
-    if not factor.invertible:
-        return jnp.cumsum(factor.nonzero_pivots(), axis=factor.row_axis())
-    numbers = jnp.arange(1, factor.m + 1, dtype=factor.dtype)
-    ones = jnp.ones_like(factor.diagonal())
-    axis = factor.row_axis() % ones.ndim
-    return ones * numbers.reshape([-1 if i == axis else 1 for i in range(ones.ndim)])

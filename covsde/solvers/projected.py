@@ -47,7 +47,7 @@ class ProjectedEuler(diffrax.AbstractItoSolver):
         drift, noise = terms.vf(t0, factor, args)
         _, increment = terms.contr(t0, t1)
         euler = v + drift.velocity(t0, v) * (t1 - t0) + noise.apply(factor, increment)
-        left = ~jnp.all(cholesky(euler).diagonal() > 0, axis=euler.row_axis())
+        left = euler.any_row(~(cholesky(euler).diagonal() > 0))
         projected = lax.cond(
             jnp.any(left),
             lambda: euler.map_dense(_project).where(left, euler),
