@@ -23,7 +23,7 @@ def size(y: Any) -> Float[Array, " num_paths"]:
 
 @singledispatch
 def covariance_of(y: Any) -> Symmetric:
-    """`V`."""
+    """`V`, packed; by default of a dense array."""
     return Symmetric.from_dense(y)
 
 

@@ -50,7 +50,7 @@ class AbstractFactorSolver(diffrax.AbstractItoSolver):
 
     def init(self, terms, t0, t1, y0, args):
         factor = factor_of(y0)
-        return None if factor is y0 else factor
+        return None if factor is y0 else factor  # which needs none beside it
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         del made_jump
