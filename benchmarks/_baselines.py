@@ -201,13 +201,8 @@ class FactorDrift(diffrax.AbstractTerm):
     def vf(self, t, y, args):
         velocity = self.limit.drift.batched(jnp.asarray(t), gram(y), args)
         slope = lower_half(whiten(y, velocity))
-        rows = jnp.arange(1, y.m + 1, dtype=y.dtype).reshape(
-            (-1, 1) if y.paths_last else (1, -1)
-        )
-        ones = jnp.ones_like(y.diagonal())
-        return multiply(
-            y, slope.add_diagonal(ones * rows * (-self.limit.diffusion.strength / 2))
-        )
+        moved = y.pivot_numbers() * (-self.limit.diffusion.strength / 2)
+        return multiply(y, slope.add_diagonal(moved))
 
     def contr(self, t0, t1, **kwargs):
         return t1 - t0

@@ -23,6 +23,7 @@ from covsde.brownian import Motion
 from covsde.functionals import AbstractFunctional
 from covsde.matrices import Lower, factorise
 from covsde.solve import on_grid
+from covsde.states import size
 
 # length and number of steps; arrays, so that one compilation serves all
 STEPS = [(jnp.asarray(h), jnp.asarray(n)) for h, n in ((0.2, 40), (0.05, 40), (0.005, 100))]
@@ -108,15 +109,17 @@ def lost_steps(limit, solver, v0, h, steps, num_paths, key, regular):
 
 def count_lost(start: Lower):
     """A function to save: how many factors are none any more, or have lost rank."""
-    rank = jnp.sum(start.diagonal() != 0, axis=start.row_axis())
+    rank = start.rank()
 
     def lost(t, y: Lower, args):
-        pivots = jnp.abs(y.diagonal())
-        finite = jnp.isfinite(jnp.sum(y.squared_rows(), axis=y.row_axis()))
-        held = finite & (jnp.sum(pivots > 0, axis=y.row_axis()) >= rank)
-        return jnp.sum(~held) * 1.0
+        return jnp.sum(~holds(y, rank)) * 1.0
 
     return lost
+
+
+def holds(y: Lower, rank) -> jax.Array:
+    """Which factors are finite, and have not lost rank."""
+    return jnp.isfinite(size(y)) & (y.as_invertible(False).rank() >= rank)
 
 
 class Lost(AbstractFunctional):
@@ -128,10 +131,7 @@ class Lost(AbstractFunctional):
         return jnp.zeros(y.batch, y.dtype)
 
     def update(self, value, step):
-        y = step.after
-        finite = jnp.isfinite(jnp.sum(y.squared_rows(), axis=y.row_axis()))
-        rank = jnp.sum(jnp.abs(y.diagonal()) > 0, axis=y.row_axis())
-        return value + ~(finite & (rank >= self.rank))
+        return value + ~holds(step.after, self.rank)
 
 
 class Steps(AbstractFunctional):

@@ -83,7 +83,7 @@ def alone(m: int, num_paths: int, normals: Normals = "box-muller") -> Callable:
                 first_path=first_path,
                 normals=normals,
             )
-            return path.evaluate(path.t0, path.t1).data
+            return path.evaluate(path.t0, path.t1)
 
         return lax.map(part, size * jnp.arange(-(-num_paths // size), dtype=jnp.uint32))
 

@@ -125,7 +125,7 @@ def _within(factor: Lower, change: Symmetric) -> tuple[Lower, Array]:
     """
     y = whiten_within(factor, change)
     root = cholesky(y.add_diagonal(1.0), floor=_LEAST)
-    held = jnp.any(root.diagonal() ** 2 <= _LEAST * (1 + 1e-6), axis=factor.row_axis())
+    held = factor.any_row(root.diagonal() ** 2 <= _LEAST * (1 + 1e-6))
     far = y.largest() > float(jnp.finfo(factor.dtype).eps) ** -0.5
     return multiply(factor, root), held | far | leaves_span(factor, change)
 

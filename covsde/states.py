@@ -1,7 +1,8 @@
 """States: what a solver moves. A state says its size, is scaled, chosen by path, and read.
 
-A state is a batch of paths: factors of V (`Lower`), V itself (`Symmetric`), or whatever
-registers with the functions below. Nobody outside asks which.
+A state is a batch of paths: factors of V (`Lower`), V itself (`Symmetric`, or a dense array
+in a Diffrax program), or whatever registers with the functions below. Nobody outside asks
+which.
 """
 
 from functools import singledispatch
@@ -11,7 +12,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .matrices import Lower, Symmetric, Triangle, gram
+from .matrices import Lower, Symmetric, Triangle, gram, semidefinite_cholesky
 
 
 @singledispatch
@@ -21,9 +22,27 @@ def size(y: Any) -> Float[Array, " num_paths"]:
 
 
 @singledispatch
+def covariance_of(y: Any) -> Symmetric:
+    """`V`, packed; by default of a dense array."""
+    return Symmetric.from_dense(y)
+
+
+@singledispatch
+def factor_of(y: Any) -> Lower:
+    """A factor of `V`, which may be singular."""
+    return semidefinite_cholesky(covariance_of(y))
+
+
+@singledispatch
+def like(y: Any, v: Symmetric) -> Any:
+    """`v` in the form of a state that is `V` itself."""
+    return v.to_dense()
+
+
+@singledispatch
 def read(y: Any) -> Float[Array, "num_paths ..."]:
     """What observables are handed: dense `V`, `(num_paths, m, m)`."""
-    raise TypeError(f"`y` must be a state of a solver; got {type(y).__name__}.")
+    return covariance_of(y).to_dense()
 
 
 @singledispatch
@@ -42,14 +61,24 @@ def _(y):
     return y.trace() / y.m
 
 
-@read.register(Lower)
+@covariance_of.register(Lower)
 def _(y):
-    return gram(y).to_dense()
+    return gram(y)
 
 
-@read.register(Symmetric)
+@covariance_of.register(Symmetric)
 def _(y):
-    return y.to_dense()
+    return y
+
+
+@factor_of.register(Lower)
+def _(y):
+    return y
+
+
+@like.register(Symmetric)
+def _(y, v):
+    return v
 
 
 @scaled_to.register(Lower)

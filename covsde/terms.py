@@ -18,16 +18,7 @@ from .brownian import OneStep
 from .diffusions import AbstractDiffusion, Tangent
 from .drifts import AbstractDrift
 from .matrices import Lower, Square, Symmetric, apart, cholesky
-
-
-def as_symmetric(y: Array | Symmetric) -> Symmetric:
-    """Packs a state given as dense covariances."""
-    return y if isinstance(y, Symmetric) else Symmetric.from_dense(y)
-
-
-def like(result: Symmetric, y: Array | Symmetric) -> Array | Symmetric:
-    """Gives a result the form of the state `y`."""
-    return result if isinstance(y, Symmetric) else result.to_dense()
+from .states import covariance_of, like
 
 
 def since(start: float | Array, t: Any) -> Array:
@@ -93,7 +84,7 @@ class DriftTerm(diffrax.AbstractTerm):
         if isinstance(y, Lower):
             return DriftOnFactor(self.drift, args, self.start)
         t = since(self.start, t)
-        return like(_velocity(self.drift, t, as_symmetric(y), args), y)
+        return like(y, _velocity(self.drift, t, covariance_of(y), args))
 
     def contr(self, t0, t1, **kwargs):
         """`dt`."""
@@ -179,7 +170,7 @@ class NoiseTerm(diffrax.AbstractTerm):
         t = since(self.start, t)
         if isinstance(y, Lower):
             return BoundNoise(self.diffusion, t, args)
-        factor = cholesky(as_symmetric(y))
+        factor = cholesky(covariance_of(y))
         dense = not isinstance(y, Symmetric)
         return BoundNoise(self.diffusion, t, args, factor, dense)
 

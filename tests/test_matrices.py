@@ -51,6 +51,10 @@ def test_round_trip(pair):
     agree(lower, factor)
     agree(symmetric, s)
     assert lower.batch == symmetric.batch == factor.shape[:-2]
+    m = factor.shape[-1]
+    agree(Lower.from_entries(lower.entries(), m), factor)
+    entries = np.moveaxis(s[..., *np.tril_indices(m)], -1, 0)
+    np.testing.assert_array_equal(symmetric.entries(), entries)
 
 
 def test_products(pair):
@@ -134,11 +138,37 @@ def test_elementwise(pair):
         symmetric.pairwise(lambda v_aa, v_bb, v_ab: v_aa * v_bb + 3 * v_ab),
         diagonal[..., :, None] * diagonal[..., None, :] + 3 * s,
     )
+    agree(symmetric.map(lambda entry: 2 * entry**2), 2 * s**2)
     agree(symmetric.map_dense(lambda one: one @ one), s @ s)
     agree(
         symmetric.where(jnp.asarray(number > 1.5), symmetric * 0.0),
         np.where(each > 1.5, s, 0.0),
     )
+
+
+def test_row_vectors(pair):
+    factor, s, lower, symmetric = pair
+    m, batch = factor.shape[-1], factor.shape[:-2]
+
+    def by_path(rows):
+        return np.moveaxis(rows, lower.row_axis(), -1)
+
+    diagonal = np.diagonal(s, axis1=-2, axis2=-1)
+    centred = Square.from_dense(jnp.asarray(s)).centre_rows(symmetric.diagonal())
+    np.testing.assert_allclose(
+        by_path(centred), diagonal - diagonal.mean(-1, keepdims=True), atol=1e-14
+    )
+    negative = symmetric.any_row(symmetric.diagonal() < 0)
+    np.testing.assert_array_equal(negative, (diagonal < 0).any(-1))
+    numbers = np.broadcast_to(np.arange(1.0, m + 1), (*batch, m))
+    for known in (True, False):
+        regular = lower.as_invertible(known)
+        np.testing.assert_array_equal(by_path(regular.pivot_numbers()), numbers)
+        np.testing.assert_array_equal(regular.rank(), m)
+    # the first column is empty, in every layout
+    singular = Lower.from_dense(jnp.asarray(factor * (np.arange(m) > 0)))
+    np.testing.assert_array_equal(by_path(singular.pivot_numbers()), numbers - 1)
+    np.testing.assert_array_equal(singular.rank(), np.full(batch, m - 1.0))
 
 
 @pytest.mark.parametrize("rank", [0, 1, 3])

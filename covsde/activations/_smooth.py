@@ -177,9 +177,9 @@ class ShapedSmooth(AbstractActivation):
         scale = jnp.exp(b * log_growth - 1.5 * a * times)
 
         def source(v: Symmetric, rows: Array) -> Symmetric:
-            outer = Symmetric(2 * a * v.data**2, v.m)
-            ones = Symmetric(jnp.full_like(v.data, a), v.m)
-            return (outer + ones.scale(rows)).kept()
+            squares = v.map(lambda v_ab: 2 * a * v_ab**2)
+            ones = v.map(lambda v_ab: jnp.full_like(v_ab, a))
+            return (squares + ones.scale(rows)).kept()
 
         def flow_of_factor() -> Lower:
             scaled = factor.scale_rows(scale).kept()

@@ -13,6 +13,7 @@ from jaxtyping import Array
 from .._names import full_name
 from ..limits import AbstractLimit
 from ..matrices import Lower, Symmetric, gram
+from ..states import size
 
 # Nodes of a generator: with more of them rounding grows.
 _MOST_NODES = 96
@@ -29,14 +30,15 @@ class Angle(eqx.Module):
     def factor(self, theta):
         """A factor at each angle."""
         one = jnp.ones_like(theta)
-        return Lower(jnp.stack([one, jnp.cos(theta), jnp.sin(theta)]), 2, True)
+        rows = jnp.stack([one, jnp.cos(theta), jnp.sin(theta)])
+        return Lower.from_entries(rows, 2).as_invertible()
 
     def read(self, y: Lower | Symmetric):
         """The angle of each state; pivots may be negative. NaN where `V` is zero."""
         if isinstance(y, Lower):
-            l11, l21, l22 = y.data
+            l11, l21, l22 = y.entries()
             return jnp.arctan2(jnp.abs(l22), l21 * jnp.sign(l11))
-        v11, v21, v22 = y.data
+        v11, v21, v22 = y.entries()
         theta = jnp.arctan2(jnp.sqrt(jnp.maximum(v11 * v22 - v21**2, 0.0)), v21)
         return jnp.where((v11 > 0) & (v22 > 0), theta, jnp.nan)
 
@@ -54,11 +56,11 @@ class Norm(eqx.Module):
 
     def factor(self, x):
         """A factor at each value."""
-        return Lower(jnp.sqrt(x / (1 - x))[None], 1, True)
+        return Lower.from_entries(jnp.sqrt(x / (1 - x))[None], 1).as_invertible()
 
     def read(self, y: Lower | Symmetric):
         """The value of each state."""
-        (v,) = y.squared_rows() if isinstance(y, Lower) else y.data
+        v = size(y)
         return v / (1 + v)
 
     def of(self, v):
@@ -183,8 +185,7 @@ def _coefficients(coordinate, limit, c: Array, scale: Array) -> tuple[Array, Arr
 
 def _covariances(coordinate, c: Array, scale: Array) -> Array:
     """Dense `V` at values of the coordinate, its inputs of different norms."""
-    factor = coordinate.factor(c)
-    return gram(factor.scale_rows(scale[:, None] * jnp.ones((1, c.size)))).to_dense()
+    return gram(coordinate.factor(c)).to_dense() * jnp.outer(scale, scale)[None]
 
 
 def _filled(c: np.ndarray) -> np.ndarray:

@@ -313,8 +313,7 @@ def _heun(velocity: Callable[[Square], Square], start: Square, time) -> Square:
 def _growth_and_gradient(frame: Square) -> tuple[Array, Array]:
     """`tr(PVPV)/m²`, one per path, and `g = Fᵀ r`."""
     m = frame.m
-    variances = frame.centred().squared_rows()
-    r = variances - jnp.mean(variances, axis=frame.row_axis(), keepdims=True)
+    r = frame.centre_rows(frame.centred().squared_rows())
     return _centred_gram(frame).squared_norm() / m**2, frame.mT.apply(r)
 
 

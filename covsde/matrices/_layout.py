@@ -67,6 +67,11 @@ def _whole(m: int, batch: tuple[int, ...]) -> tuple[int, ...]:
     return (m, m, *batch) if has_paths_last(m) else (*batch, m, m)
 
 
+def _rows(m: int, batch: tuple[int, ...]) -> tuple[int, ...]:
+    """The shape of row vectors."""
+    return (m, *batch) if has_paths_last(m) else (*batch, m)
+
+
 def paths_to_layout(a: Float[Array, "*batch m m"]) -> Array:
     """Whole matrices, batch first, as they are stored."""
     return jnp.moveaxis(a, (-2, -1), (0, 1)) if has_paths_last(a.shape[-1]) else a
@@ -171,6 +176,14 @@ class Triangle(eqx.Module):
             return jnp.stack([self.data[i, i] for i in range(self.m)])
         return jnp.diagonal(self.data, axis1=-2, axis2=-1)
 
+    def entries(self) -> Float[Array, "entries *batch"]:
+        """The entries of the lower triangle, row by row, paths last."""
+        if self.packed:
+            return self.data
+        if self.paths_last:
+            return pack_lower(self.m, self.data)
+        return jnp.moveaxis(self.data[..., *entry_indices(self.m)], -1, 0)
+
     def row_axis(self) -> int:
         """The axis of a row vector (as `diagonal` returns it) that counts the rows."""
         return 0 if self.paths_last else -1
@@ -184,6 +197,10 @@ class Triangle(eqx.Module):
     def sum_rows(self, rows: Array) -> Array:
         """The sum of a row vector, one per path."""
         return add_up(rows) if self.paths_last else jnp.sum(rows, axis=-1)
+
+    def any_row(self, rows: Array) -> Array:
+        """Whether a row vector is true in any row, one per path."""
+        return jnp.any(rows, axis=self.row_axis())
 
     def trace(self) -> Array:
         """Trace, one per path: `batch`."""
@@ -252,8 +269,7 @@ class Triangle(eqx.Module):
     @classmethod
     def identity(cls: type[_T], m: int, batch: tuple[int, ...] = (), dtype=None) -> _T:
         """Identity matrices."""
-        shape = (m, *batch) if has_paths_last(m) else (*batch, m)
-        return cls.from_diagonal(jnp.ones(shape, dtype), m)
+        return cls.from_diagonal(jnp.ones(_rows(m, batch), dtype), m)
 
 
 class Symmetric(Triangle):
@@ -276,6 +292,10 @@ class Symmetric(Triangle):
         index = np.zeros((self.m, self.m), int)
         index[rows, columns] = index[columns, rows] = np.arange(len(rows))
         return jnp.moveaxis(self.data[index], (0, 1), (-2, -1))
+
+    def map(self, fn: Callable[[Array], Array]) -> Symmetric:
+        """`fn` of every entry, elementwise."""
+        return self._with(fn(self.data))
 
     def pairwise(self, fn: Callable[[Array, Array, Array], Array]) -> Symmetric:
         """Entries `fn(v_aa, v_bb, v_ab)`, elementwise over all pairs."""
@@ -443,7 +463,7 @@ class Lower(Triangle):
 
     def is_singular(self) -> Array:
         """Whether a pivot is exactly zero, one per path."""
-        return jnp.any(self.diagonal() == 0, axis=self.row_axis())
+        return self.any_row(self.diagonal() == 0)
 
     def nonzero_pivots(self) -> Array:
         """1 where a pivot is not zero and 0 where it is, as a row vector."""
@@ -451,3 +471,15 @@ class Lower(Triangle):
         if self.invertible:
             return jnp.ones_like(diagonal)
         return (diagonal != 0).astype(self.dtype)
+
+    def rank(self) -> int | Array:
+        """The rank of `L Lᵀ`: `m`, or one number per path if it may be singular."""
+        return self.m if self.invertible else self.sum_rows(self.nonzero_pivots())
+
+    def pivot_numbers(self) -> Array:
+        """`1, …, r` down the nonzero pivots, as a row vector."""
+        if not self.invertible:
+            return jnp.cumsum(self.nonzero_pivots(), axis=self.row_axis())
+        numbers = jnp.arange(1, self.m + 1, dtype=self.dtype)
+        one_path = _rows(self.m, (1,) * len(self.batch))
+        return jnp.ones_like(self.diagonal()) * numbers.reshape(one_path)

@@ -86,6 +86,10 @@ class Square(eqx.Module):
         axis = 0 if self.paths_last else -2
         return Square(self.data - jnp.mean(self.data, axis=axis, keepdims=True), self.m)
 
+    def centre_rows(self, rows: Array) -> Array:
+        """`P x` of row vectors `x`: less the mean over the rows."""
+        return rows - jnp.mean(rows, axis=self.row_axis(), keepdims=True)
+
     def trace(self) -> Array:
         """Trace, one per path: `batch`."""
         axes = (0, 1) if self.paths_last else (-2, -1)

@@ -21,13 +21,8 @@ from ..functionals import (
 )
 from ..limits import AbstractLimit
 from ..matrices import Lower, Symmetric, factorise
-from ..solvers import (
-    AbstractFactorSolver,
-    AbstractStrangSolver,
-    Pending,
-    ProjectedEuler,
-)
-from ..states import choose, read, size
+from ..solvers import AbstractFactorSolver, ProjectedEuler
+from ..states import read
 from ._clock import Clock, by_clocks
 from ._grid import by_grid, recomputed
 from ._stepper import Stepper
@@ -119,7 +114,7 @@ def on_grid(
     """Paths by the same steps for all of them."""
     stepper = _stepper(limit, solver, motion, level, between, functionals, False)
     start = _start(solver, v0, motion, regular)
-    if isinstance(solver, AbstractStrangSolver) and level is None and not functionals:
+    if isinstance(solver, AbstractFactorSolver) and level is None and not functionals:
         # else states would be looked at between the flows
         start = solver.begin(cast(Lower, start))
     (ys, kept), last = by_grid(stepper, start, steps, save_times)
@@ -128,10 +123,8 @@ def on_grid(
     @recomputed
     def finished(now):
         t, y = now
-        if isinstance(y, Pending):
-            done = cast(AbstractStrangSolver, solver).finish(limit.drift, t, y, None)
-            finite = jnp.isfinite(size(done))
-            y = choose(finite, done, y.factor)
+        if isinstance(solver, AbstractFactorSolver):
+            y, finite = solver.finish(limit.drift, t, y, None)
         else:
             finite = jnp.ones(motion.paths.shape, bool)
         return read(y), finite

@@ -8,19 +8,14 @@ import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 from jax import lax
-from jaxtyping import Array, Float
+from jaxtyping import Array, Bool, Float
 
 from ..diffusions import AbstractDiffusion
 from ..drifts import AbstractDrift
 from ..limits import AbstractLimit
-from ..matrices import (
-    Lower,
-    Symmetric,
-    factorise,
-    gram,
-    semidefinite_cholesky,
-)
-from ..terms import BoundNoise, DriftOnFactor, forwards, like
+from ..matrices import Lower, gram
+from ..states import choose, factor_of, like, size
+from ..terms import BoundNoise, DriftOnFactor, forwards
 
 
 class AbstractFactorSolver(diffrax.AbstractItoSolver):
@@ -54,18 +49,15 @@ class AbstractFactorSolver(diffrax.AbstractItoSolver):
         return 0.5
 
     def init(self, terms, t0, t1, y0, args):
-        if isinstance(y0, Lower):
-            return None
-        if isinstance(y0, Symmetric):
-            return semidefinite_cholesky(y0)
-        return factorise(y0)
+        factor = factor_of(y0)
+        return None if factor is y0 else factor  # which needs none beside it
 
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         del made_jump
         t0, t1 = forwards(terms, t0, t1)
-        on_factor = isinstance(y0, Lower)
+        on_factor = solver_state is None
         factor = self.advance(terms, t0, t1, y0 if on_factor else solver_state, args)
-        y1 = factor if on_factor else like(gram(factor), y0)
+        y1 = factor if on_factor else like(y0, gram(factor))
         solver_state = None if on_factor else factor
         dense_info = dict(y0=y0, y1=y1)
         return y1, None, dense_info, solver_state, diffrax.RESULTS.successful
@@ -73,31 +65,36 @@ class AbstractFactorSolver(diffrax.AbstractItoSolver):
     def func(self, terms, t0, y0, args):
         return terms.vf(t0, y0, args)
 
+    def begin(self, factor: Lower) -> Any:
+        """The state that `solve` steps from a start, where none is looked at on the way."""
+        return factor
 
-class Pending(Lower):
+    def finish(
+        self, drift: AbstractDrift, t: Array, y: Any, args: Any
+    ) -> tuple[Lower, Bool[Array, " num_paths"]]:
+        """The factor at `t` of such a state, and which paths have one there."""
+        return y, jnp.ones(y.batch, bool)
+
+
+class Pending(eqx.Module):
     """A factor on which the drift has yet to act for a `time`, one per path.
 
     So the half drift flows of two consecutive steps are one. `AbstractStrangSolver.finish`
     has the factor after it.
     """
 
-    time: Float[Array, " num_paths"] = eqx.field(kw_only=True)
+    factor: Lower
+    time: Float[Array, " num_paths"]
 
     @classmethod
     def of(cls, factor: Lower, time: Array) -> "Pending":
         """This factor, and this time for all paths."""
-        time = jnp.broadcast_to(time, factor.batch).astype(factor.dtype)
-        return cls(factor.data, factor.m, factor.invertible, time=time)
+        return cls(factor, jnp.broadcast_to(time, factor.batch).astype(factor.dtype))
 
-    @property
-    def factor(self) -> Lower:
-        """The factor alone."""
-        return Lower(self.data, self.m, self.invertible)
 
-    def where(self, condition, otherwise):
-        """This one for the paths where `condition` holds, else the other."""
-        factor = self.factor.where(condition, otherwise)
-        return Pending.of(factor, jnp.where(condition, self.time, otherwise.time))
+@size.register(Pending)
+def _(y):
+    return size(y.factor)
 
 
 class AbstractStrangSolver(AbstractFactorSolver):
@@ -146,7 +143,7 @@ class AbstractStrangSolver(AbstractFactorSolver):
         times = jnp.stack([t0, t0 + (t1 - t0) / 2])
         return lax.scan(turn, factor, (times, jnp.array([True, False])))[0]
 
-    def begin(self, factor: Lower) -> Lower:
+    def begin(self, factor) -> Any:
         """The start, on which no drift is pending."""
         return Pending.of(factor, jnp.zeros(()))
 
@@ -178,11 +175,15 @@ class AbstractStrangSolver(AbstractFactorSolver):
             return None
         return super().init(terms, t0, t1, y0, args)
 
-    def finish(self, drift: AbstractDrift, t: Array, y: Pending, args: Any) -> Lower:
-        """The factor at `t`."""
+    def finish(self, drift, t, y, args):
+        """The factor after what is pending; before it, of paths that explode within."""
+        if not isinstance(y, Pending):
+            return super().finish(drift, t, y, args)
         bound = self.of_order(DriftOnFactor(drift, args))
         moved = bound.flow(t - jnp.max(y.time), y.time, y.factor)
-        return moved.where(y.time > 0, y.factor)
+        moved = moved.where(y.time > 0, y.factor)
+        finite = jnp.isfinite(size(moved))
+        return choose(finite, moved, y.factor), finite
 
 
 def halves(terms, t0: Array, t1: Array) -> tuple[Any, Any]:
@@ -229,20 +230,3 @@ def within_span(factor: Lower, increment: Any) -> Any:
         return tuple(within_span(factor, part) for part in increment)
     spanned = factor.nonzero_pivots()
     return increment.scale_rows(spanned).scale_columns(spanned)
-
-
-def rank(factor: Lower):
-    """The rank of `V = L Lᵀ`: `m`, or one number per path if it may be singular."""
-    if factor.invertible:
-        return factor.m
-    return factor.sum_rows(factor.nonzero_pivots())
-
-
-def row_numbers(factor: Lower):
-    """`1, …, r` down the nonzero pivots, as a row vector."""
-    if not factor.invertible:
-        return jnp.cumsum(factor.nonzero_pivots(), axis=factor.row_axis())
-    numbers = jnp.arange(1, factor.m + 1, dtype=factor.dtype)
-    ones = jnp.ones_like(factor.diagonal())
-    axis = factor.row_axis() % ones.ndim
-    return ones * numbers.reshape([-1 if i == axis else 1 for i in range(ones.ndim)])

@@ -5,7 +5,7 @@ from typing import ClassVar
 import jax.numpy as jnp
 
 from ..matrices import Lower, gram, lower_half, multiply, whiten
-from ._base import AbstractFactorSolver, congruence_gain, noise_gain, row_numbers
+from ._base import AbstractFactorSolver, congruence_gain, noise_gain
 
 
 class FactorEuler(AbstractFactorSolver):
@@ -29,7 +29,7 @@ class FactorEuler(AbstractFactorSolver):
         gain = congruence_gain(self, noise, factor)
         h = t1 - t0
         velocity = whiten(factor, drift.velocity(t0, gram(factor)))
-        moved = ito_increment(increment * jnp.sqrt(gain), row_numbers(factor), gain * h)
+        moved = ito_increment(increment * jnp.sqrt(gain), factor.pivot_numbers(), gain * h)
         moved = moved + lower_half(velocity) * h
         return multiply(factor, moved.add_diagonal(1.0))
 

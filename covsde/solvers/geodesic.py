@@ -10,7 +10,6 @@ from ._base import (
     AbstractStrangSolver,
     congruence_gain,
     noise_gain,
-    rank,
     within_span,
 )
 
@@ -49,7 +48,7 @@ def _kicked(factor: Lower, increment: Lower, gain, h) -> Lower:
 @apart
 def geodesic_increment(factor: Lower, increment: Lower, gain, h) -> Lower:
     """`chol(e^W)` for the Brownian increment of a step `h`."""
-    m = rank(factor)
+    m = factor.rank()
     s = symmetric_gaussian(within_span(factor, increment))
     mean = s.trace() / m
     traceless = s.add_diagonal(-s.per_row(mean) * factor.nonzero_pivots())

@@ -11,7 +11,6 @@ from ._base import (
     AbstractStrangSolver,
     congruence_gain,
     noise_gain,
-    row_numbers,
     within_span,
 )
 
@@ -54,6 +53,6 @@ def magnus(factor: Lower, increment: LevyIncrement, gain: Array, h) -> Lower:
     moved = within_span(factor, increment.motion).scale_diagonal(0.5**0.5)
     area = within_span(factor, increment.area)
     time = factor.against_rows(-gain * h / 2)
-    drift = row_numbers(factor) * factor.nonzero_pivots() * time
+    drift = factor.pivot_numbers() * factor.nonzero_pivots() * time
     exponent = moved * jnp.sqrt(gain) + area * gain
     return expm_lower(exponent.add_diagonal(drift))

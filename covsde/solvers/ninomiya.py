@@ -20,7 +20,7 @@ from ..matrices import (
     triangularise,
 )
 from ..terms import BoundNoise
-from ._base import AbstractStrangSolver, halves, rank, within_span
+from ._base import AbstractStrangSolver, halves, within_span
 
 # Growth of V within one step that counts as an explosion
 EXPLOSION = 1e6
@@ -118,7 +118,7 @@ class Frame(eqx.Module):
 def two_flows(noise: BoundNoise, factor: Lower, z1, z2, h) -> tuple[Square | None, Lower]:
     """`N` and `chol(M Mᵀ)` of the flows along `z1`, then along `z2` and the correction."""
     z1, z2 = within_span(factor, z1), within_span(factor, z2)
-    dimension = rank(factor)
+    dimension = factor.rank()
     start = Square.from_triangle(factor)
 
     def along(frame: Square) -> Tangent:

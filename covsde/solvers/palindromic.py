@@ -12,7 +12,6 @@ from ._base import (
     congruence_gain,
     halves,
     noise_gain,
-    row_numbers,
     within_span,
 )
 
@@ -71,7 +70,7 @@ class PalindromicStrang(AbstractStrangSolver):
 def palindrome(factor: Lower, first: Lower, second: Lower, t) -> Lower:
     """`Δ (I + X)(I − X')⁻¹ Δ'` from the Brownian increments of the halves of a time `t`."""
     first, second = within_span(factor, first), within_span(factor, second)
-    rows = row_numbers(factor)
+    rows = factor.pivot_numbers()
     g = first.strict().add_diagonal(1.0)
     g = g.scale_rows(diagonal_increment(first, rows, t / 2))
     g = divide_right(g, (second.strict() * -1.0).add_diagonal(1.0))

@@ -8,7 +8,8 @@ import jax.numpy as jnp
 from jax import lax
 
 from ..matrices import cholesky, semidefinite_cholesky
-from ..terms import as_symmetric, forwards, like
+from ..states import covariance_of, like
+from ..terms import forwards
 
 
 class ProjectedEuler(diffrax.AbstractItoSolver):
@@ -42,18 +43,18 @@ class ProjectedEuler(diffrax.AbstractItoSolver):
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         del made_jump
         t0, t1 = forwards(terms, t0, t1)
-        v = as_symmetric(y0)
+        v = covariance_of(y0)
         factor = semidefinite_cholesky(v)
         drift, noise = terms.vf(t0, factor, args)
         _, increment = terms.contr(t0, t1)
         euler = v + drift.velocity(t0, v) * (t1 - t0) + noise.apply(factor, increment)
-        left = ~jnp.all(cholesky(euler).diagonal() > 0, axis=euler.row_axis())
+        left = euler.any_row(~(cholesky(euler).diagonal() > 0))
         projected = lax.cond(
             jnp.any(left),
             lambda: euler.map_dense(_project).where(left, euler),
             lambda: euler,
         )
-        y1 = like(projected, y0)
+        y1 = like(y0, projected)
         dense_info = dict(y0=y0, y1=y1, projected=left)
         return y1, None, dense_info, None, diffrax.RESULTS.successful
 

@@ -10,7 +10,6 @@ from ._base import (
     AbstractFactorSolver,
     congruence_gain,
     noise_gain,
-    row_numbers,
     within_span,
 )
 
@@ -37,7 +36,7 @@ class WishartEuler(AbstractFactorSolver):
         h = t1 - t0
         factor = drift.flow(t0, h, factor)
         normals = within_span(factor, increment) * (1 / jnp.sqrt(h))
-        return multiply(factor, bartlett(normals, row_numbers(factor), gain * h))
+        return multiply(factor, bartlett(normals, factor.pivot_numbers(), gain * h))
 
 
 def bartlett(normals: Lower, rows, t) -> Lower:
