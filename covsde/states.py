@@ -1,28 +1,41 @@
 """States: what a solver moves. A state says its size, is scaled, chosen by path, and read.
 
-A state is a batch of paths: factors of V (`Lower`), V itself (`Symmetric`), or whatever
-registers with the functions below. Nobody outside asks which.
+A state is a batch of paths: factors of V (`Lower`), V itself (`Symmetric`), a number each
+(`Number`), or whatever registers with the functions below. Nobody outside asks which.
 """
 
 from functools import singledispatch
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
 
-from .matrices import Lower, Symmetric, Triangle, gram
+from .matrices import Lower, Symmetric, Triangle, gram, semidefinite_cholesky
+
+
+class Number(eqx.Module):
+    """A state that is one number for each path."""
+
+    u: Float[Array, " num_paths"]
 
 
 @singledispatch
 def size(y: Any) -> Float[Array, " num_paths"]:
-    """What a path is stopped by, `tr V/m`, one per path."""
+    """What a path is stopped by, `tr V/m`, or the number; one per path."""
     raise TypeError(f"`y` must be a state of a solver; got {type(y).__name__}.")
 
 
 @singledispatch
 def read(y: Any) -> Float[Array, "num_paths ..."]:
-    """What observables are handed: dense `V`, `(num_paths, m, m)`."""
+    """What observables are handed: dense `V`, `(num_paths, m, m)`, or the numbers."""
+    raise TypeError(f"`y` must be a state of a solver; got {type(y).__name__}.")
+
+
+@singledispatch
+def factor(y: Any) -> Any:
+    """Where drift and noise are asked: at a factor of `V`, or at the number."""
     raise TypeError(f"`y` must be a state of a solver; got {type(y).__name__}.")
 
 
@@ -42,6 +55,12 @@ def _(y):
     return y.trace() / y.m
 
 
+@size.register(Number)
+@read.register(Number)
+def _(y):
+    return y.u
+
+
 @read.register(Lower)
 def _(y):
     return gram(y).to_dense()
@@ -50,6 +69,17 @@ def _(y):
 @read.register(Symmetric)
 def _(y):
     return y.to_dense()
+
+
+@factor.register(Lower)
+@factor.register(Number)
+def _(y):
+    return y
+
+
+@factor.register(Symmetric)
+def _(y):
+    return semidefinite_cholesky(y)
 
 
 @scaled_to.register(Lower)

@@ -24,10 +24,11 @@ from ..matrices import Lower, Symmetric, factorise
 from ..solvers import (
     AbstractFactorSolver,
     AbstractStrangSolver,
+    LinearParabola,
     Pending,
     ProjectedEuler,
 )
-from ..states import choose, read, size
+from ..states import Number, choose, read, size
 from ._clock import Clock, by_clocks
 from ._grid import by_grid, recomputed
 from ._stepper import Stepper
@@ -118,7 +119,7 @@ def on_grid(
 ) -> Paths:
     """Paths by the same steps for all of them."""
     stepper = _stepper(limit, solver, motion, level, between, functionals)
-    start = _start(solver, v0, motion, regular)
+    start = _start(limit, solver, v0, motion, regular)
     if isinstance(solver, AbstractStrangSolver) and level is None and not functionals:
         # else states would be looked at between the flows
         start = solver.begin(cast(Lower, start))
@@ -168,7 +169,7 @@ def on_clocks(
     if hasattr(solver, "most"):  # the clock slows it down, and loses no time
         solver = dataclasses.replace(solver, most=math.inf)  # pyright: ignore
     stepper = _stepper(limit, solver, motion, level, between, functionals)
-    start = _start(solver, v0, motion, regular)
+    start = _start(limit, solver, v0, motion, regular)
     clock = Clock(dt0, most, save_times[-1])
     return _paths(*by_clocks(stepper, clock, start, save_times, part))
 
@@ -183,10 +184,14 @@ def _stepper(limit, solver, motion, level, between, functionals) -> Stepper:
 
 def _stays(solver) -> bool:
     """Whether a state that is not finite has exploded, for it cannot leave the cone."""
-    return isinstance(solver, AbstractFactorSolver | ProjectedEuler)
+    return isinstance(solver, AbstractFactorSolver | LinearParabola | ProjectedEuler)
 
 
-def _start(solver, v0: Array, motion: Motion, regular: bool) -> Lower | Symmetric:
+def _start(
+    limit: AbstractLimit, solver, v0: Array, motion: Motion, regular: bool
+) -> Lower | Symmetric | Number:
+    if limit.is_number:
+        return Number(jnp.broadcast_to(limit.initial(v0), motion.paths.shape))
     on_factor = isinstance(solver, AbstractFactorSolver)
     start = factorise(v0).as_invertible(regular) if on_factor else Symmetric.from_dense(v0)
     return start.repeat(motion.paths.size) if v0.ndim == 2 else start

@@ -16,7 +16,7 @@ from .._normals import Normals, check_normals
 from .._problem import Problem, check_problem
 from ..functionals import AbstractFunctional
 from ..limits import AbstractLimit
-from ..solution import Solution
+from ..solution import Solution, solution_of
 from ._checks import check_drift
 from ._ode import SOLVER, without_noise
 from ._plan import plan, simulate
@@ -90,7 +90,7 @@ def solve(
     num_paths, saved = int(num_paths), slice(run.num_saved)
     paths = _simulate(run, 1 if run.one_path else num_paths)
     paths = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_paths, *x.shape[1:])), paths)
-    return Solution(
+    return solution_of(
         ts=run.ts,
         vs=paths.vs[:, saved],
         stopped_at=paths.stopped_at,

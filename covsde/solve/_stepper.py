@@ -11,8 +11,7 @@ from jaxtyping import Array
 from ..brownian import Motion
 from ..functionals import AbstractFunctional, Fates, Step, Stopping
 from ..limits import AbstractLimit
-from ..matrices import Lower, semidefinite_cholesky
-from ..states import choose
+from ..states import choose, factor
 
 
 class Carry(NamedTuple):
@@ -51,8 +50,8 @@ class Stepper(eqx.Module):
         terms = self.limit.terms(motion, start)
         now = Step(start + t0, start + t1, y, y, None, None, motion, {})
         if self._asks_for_noise:
-            factor = y if isinstance(y, Lower) else semidefinite_cholesky(y)
-            now = now._replace(noise=terms.vf(t0, factor, None)[1], factor=factor)
+            at = factor(y)
+            now = now._replace(noise=terms.vf(t0, at, None)[1], factor=at)
         shifts = [s for f in self.functionals.values() if (s := f.tilt(now)) is not None]
         if shifts:
             motion = dataclasses.replace(motion, shift=shifts[0])
@@ -77,6 +76,6 @@ class Stepper(eqx.Module):
     def speeds(self, y: Any, t: Array) -> tuple[Array, Array]:
         """Inverse time scales of drift and noise here, one of each per path."""
         terms = self.limit.terms(self.motion.step(jnp.uint32(0), jnp.zeros_like(t)))
-        factor = y if isinstance(y, Lower) else semidefinite_cholesky(y)
-        drift, noise = terms.vf(t, factor, None)
-        return drift.speed(factor), noise.speed(factor)
+        at = factor(y)
+        drift, noise = terms.vf(t, at, None)
+        return drift.speed(at), noise.speed(at)
