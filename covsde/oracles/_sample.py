@@ -54,7 +54,8 @@ def sample(
 
     **Returns:** a [`covsde.Solution`][] whose `ts` are the times `l/width` of the saved
     layers; its arrays have the dtype of `v0`. With `"weights"` the weights are float32
-    numbers, and all that is computed from them has the dtype of `v0`.
+    numbers, and all that is computed from them has the dtype of `v0`. Of an
+    [`covsde.UnshapedMLP`][] it is a [`covsde.UnshapedSolution`][].
 
     **Raises:** `ValueError` or `TypeError`, before anything is compiled or drawn, for
     input that has no meaning, or a limit that has no finite network.

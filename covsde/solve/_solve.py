@@ -64,7 +64,8 @@ def solve(
     - `normals`: how normals are made of random bits, `"box-muller"` or the slower
       `"inverse"` of the distribution function, as in `jax.random.normal`.
 
-    **Returns:** a [`covsde.Solution`][]; its arrays have the dtype of `v0`.
+    **Returns:** a [`covsde.Solution`][]; its arrays have the dtype of `v0`. Of an
+    [`covsde.UnshapedMLP`][] it is a [`covsde.UnshapedSolution`][].
 
     **Raises:** `ValueError` or `TypeError`, before anything is compiled, for input that
     has no meaning, a step beyond the solver's bound, or a solver that is wrong for these
