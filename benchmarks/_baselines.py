@@ -24,7 +24,7 @@ from covsde.matrices import (
     num_entries,
     whiten,
 )
-from covsde.problems import UnshapedProblem
+from covsde.problems import Problem
 
 
 def first_program(
@@ -101,7 +101,7 @@ def _drift_of_a_user(limit) -> Callable:
     return relu
 
 
-def first_unshaped(problem: UnshapedProblem, steps: int, num_paths: int) -> Callable:
+def first_unshaped(problem: Problem, steps: int, num_paths: int) -> Callable:
     """Euler–Maruyama on the paper's equation of `q`, from its first step on; returns u.
 
     It is singular at 0, so it starts at `q_{0+} = (2/K)²` after one step.
@@ -126,9 +126,7 @@ def first_unshaped(problem: UnshapedProblem, steps: int, num_paths: int) -> Call
     return _on_all_paths(one_path, num_paths)
 
 
-def stock_unshaped(
-    problem: UnshapedProblem, steps: int, num_paths: int, solver
-) -> Callable:
+def stock_unshaped(problem: Problem, steps: int, num_paths: int, solver) -> Callable:
     """An Itô solver of Diffrax on the linear equation of `u`, by `vmap`."""
 
     def one_path(key):
@@ -139,7 +137,7 @@ def stock_unshaped(
             0.0,
             problem.t1,
             problem.t1 / steps,
-            jnp.asarray(problem.u0),
+            jnp.zeros(()),
             max_steps=steps,
             adjoint=diffrax.DirectAdjoint(),
         ).ys

@@ -27,7 +27,7 @@ import covsde
 from covsde import problems
 from covsde._jit import jit
 from covsde.plotting._style import LIGHT, styled
-from covsde.problems import Problem, UnshapedProblem
+from covsde.problems import Problem
 
 from ._baselines import (
     first_program,
@@ -41,7 +41,7 @@ KEY = jax.random.key(0)
 # An error counts as seen if it exceeds this many standard errors.
 NOISE = 3.0
 
-PROBLEMS: dict[str, Callable[[], Problem | UnshapedProblem]] = {
+PROBLEMS: dict[str, Callable[[], Problem]] = {
     "relu-pair": problems.relu_pair,
     "relu-4": lambda: problems.relu(4),
     "relu-8": lambda: problems.relu(8),
@@ -136,7 +136,7 @@ def ours(solver) -> Callable:
     return values
 
 
-def observed(problem: Problem | UnshapedProblem, run: Callable) -> Callable:
+def observed(problem: Problem, run: Callable) -> Callable:
     """f of what a program returns, compiled."""
     f = jit(problem.observable)
     return lambda key: f(run(key))
@@ -173,18 +173,19 @@ def stock(solver, make: Callable = stock_on_factor) -> Callable:
 def unshaped(make: Callable) -> Callable:
     """A program for the number `u` of the unshaped limit."""
 
-    def values(problem: UnshapedProblem, steps: int, num_paths: int):
+    def values(problem: Problem, steps: int, num_paths: int):
         return observed(problem, make(problem, steps, num_paths))
 
     return values
 
 
-def our_unshaped(problem: UnshapedProblem, steps: int, num_paths: int) -> Callable:
-    """`UnshapedMLP.solve`."""
-    options = dict(u0=problem.u0, num_paths=num_paths, dt0=problem.t1 / steps)
+def our_unshaped(problem: Problem, steps: int, num_paths: int) -> Callable:
+    """`covsde.solve`, whose solver is `LinearParabola`."""
+    start = problem.limit, problem.v0, problem.t1
+    options = dict(num_paths=num_paths, dt0=problem.t1 / steps)
 
     def run(key):
-        return problem.limit.solve(problem.t1, key=key, **options).us[:, -1]
+        return covsde.solve(*start, key=key, **options).us[:, -1]
 
     return run
 
@@ -200,13 +201,13 @@ def unshaped_programs() -> dict[str, Program]:
         "first program": Program(unshaped(first_unshaped), (32, 64, 128), few),
         "Euler on u": Program(stock(diffrax.Euler()), (16, 32, 64), many // 10),
         "ItoMilstein on u": Program(stock(diffrax.ItoMilstein()), (16, 32, 64), many // 10),
-        "UnshapedMLP.solve": Program(unshaped(our_unshaped), (1, 2, 4), many),
+        "LinearParabola": Program(unshaped(our_unshaped), (1, 2, 4), many),
     }
 
 
-def programs(problem: Problem | UnshapedProblem) -> dict[str, Program]:
+def programs(problem: Problem) -> dict[str, Program]:
     """Those that apply to a problem."""
-    if isinstance(problem, UnshapedProblem):
+    if isinstance(problem.limit, covsde.UnshapedMLP):
         return unshaped_programs()
     m, attention = problem.m, isinstance(problem.limit, covsde.ShapedAttention)
     few = {1: 40_000, 2: 40_000, 4: 10_000, 8: 1_000}[m]

@@ -45,6 +45,7 @@ from .solve import default_solver, default_step, solve
 from .solvers import (
     FactorEuler,
     GeodesicStrang,
+    LinearParabola,
     MagnusStrang,
     NinomiyaNinomiya,
     PalindromicStrang,
@@ -74,6 +75,7 @@ __all__ = [
     "Identity",
     "KernelODE",
     "LeakyReLU",
+    "LinearParabola",
     "MagnusStrang",
     "NinomiyaNinomiya",
     "PalindromicStrang",

@@ -54,6 +54,12 @@ def check_problem(
     way_out = f"Pass how many {paths_name.removeprefix('num_')} to simulate, e.g. 1000."
     num_paths = count_paths(paths_name, num_paths, way_out)
     v0 = check_covariance(v0, num_paths, paths_name)
+    limit.initial(v0)  # it may refuse a start
+    if limit.is_number and stop_above is not None:
+        raise ValueError(
+            f"`stop_above` must be None for {type(limit).__name__}; got "
+            f"{found(stop_above)}. Leave it out: norms are no part of its state."
+        )
     t1 = check_time("t1", t1)
     save_times = check_save_times(saveat, t1, v0.dtype)
     return Problem(

@@ -19,7 +19,16 @@ def try_observable(
     example: str = "lambda v: v[:, 0, 1]",
 ) -> None:
     """Refuses a function that does not return a real number for each path's state."""
-    out = eqx.filter_eval_shape(observable, jax.ShapeDtypeStruct((_TRIAL, *state), dtype))
+    trial = jax.ShapeDtypeStruct((_TRIAL, *state), dtype)
+    try:
+        out = eqx.filter_eval_shape(observable, trial)
+    except (IndexError, TypeError, ValueError) as error:
+        if state:
+            raise
+        raise TypeError(
+            f"`{argument}` must read a number u here, (num_paths,), and no covariance; "
+            f"{name!r} does not: {error}. For example `{example}`."
+        ) from error
     fits = isinstance(out, jax.ShapeDtypeStruct) and out.shape == (_TRIAL,)
     if not fits or jnp.issubdtype(out.dtype, jnp.complexfloating):
         shape = getattr(out, "shape", type(out).__name__)

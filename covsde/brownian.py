@@ -38,8 +38,9 @@ from .matrices import Lower, Square, apart, multiply, num_entries
 # As many times of a grid are looked through one by one.
 _SHORT = 512
 
-# Independent Brownian motions: of lower triangles, of square matrices, or several
-NoiseShape = Literal["triangle", "square"] | tuple[Any, ...]
+# Independent Brownian motions: of lower triangles, of square matrices, or several; or one,
+# of a number
+NoiseShape = Literal["triangle", "square", "number"] | tuple[Any, ...]
 
 
 def count_entries(shape: NoiseShape, m: int) -> int:
@@ -48,6 +49,8 @@ def count_entries(shape: NoiseShape, m: int) -> int:
         return num_entries(m)
     if shape == "square":
         return m * m
+    if shape == "number":  # and its space-time area
+        return 2
     return sum(count_entries(part, m) for part in shape)
 
 
@@ -57,6 +60,8 @@ def arrange(shape: NoiseShape, entries: Array, m: int):
         return Lower.from_entries(entries, m)
     if shape == "square":
         return Square.from_entries(entries, m)
+    if shape == "number":
+        return entries[0]
     ends = np.cumsum([count_entries(part, m) for part in shape])[:-1]
     pieces = jnp.split(entries, ends)
     return tuple(arrange(p, e, m) for p, e in zip(shape, pieces, strict=True))
@@ -303,10 +308,14 @@ class OneStep(diffrax.AbstractBrownianPath):
         return self.length
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False) -> Any:
-        """The increment of the step; with `use_levy` its area, too."""
+        """The increment of the step; with `use_levy` its area, too: of a number, that in
+        space and time."""
         del t0, t1, left
         if not use_levy:
             return _over(self, 0, self.motion.cells)
+        if self.motion.noise_shape == "number":
+            w, area = self.entries()
+            return diffrax.SpaceTimeLevyArea(dt=self.length, W=w, H=area / 12**0.5)
         _refuse_area(self.motion.noise_shape)
         return _with_area(
             lambda index: _over(self, index, 1),

@@ -6,11 +6,11 @@ from ._checks import found
 from ._names import full_name
 from ._plain import plain
 from .equations import Equation, Symbol
-from .limits import AbstractLimit, UnshapedMLP
+from .limits import AbstractLimit
 from .references import Reference, merge
 
 
-def describe(limit: AbstractLimit | UnshapedMLP) -> "Description":
+def describe(limit: AbstractLimit) -> "Description":
     """The SDE of a limit in LaTeX and in words, with its parameters and its papers.
 
     ```python
@@ -28,7 +28,7 @@ def describe(limit: AbstractLimit | UnshapedMLP) -> "Description":
 
     **Raises:** `TypeError` for what is no limit.
     """
-    if not isinstance(limit, AbstractLimit | UnshapedMLP):
+    if not isinstance(limit, AbstractLimit):
         raise TypeError(
             f"`limit` must be a limit; got {found(limit)}. For example "
             "`ShapedMLP(ShapedReLU(0.0, -1.0))`."

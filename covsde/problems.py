@@ -29,8 +29,9 @@ class Problem:
     """`E f(V_T)` of a limit from a start.
 
     - `name`, `limit`: what it is. `v0`, `t1`: covariance at the start, `(m, m)`, and T.
-    - `observable`: f, a JAX function of covariances `(num_paths, m, m)`. Where `V` may
-      explode it vanishes at infinity, and a path that exploded counts as 0.
+    - `observable`: f, a JAX function of covariances `(num_paths, m, m)`, or of the u that
+      an [`covsde.UnshapedMLP`][] has in their place. Where `V` may explode it vanishes at
+      infinity, and a path that exploded counts as 0.
     - `exact`: `E f(V_T)`, from a law of `covsde.laws`, to 1e-7 or better.
     """
 
@@ -38,30 +39,13 @@ class Problem:
     limit: AbstractLimit
     v0: Array
     t1: float
-    observable: Callable[[Float[Array, "num_paths m m"]], Float[Array, " num_paths"]]
+    observable: Callable[[Float[Array, "num_paths *state"]], Float[Array, " num_paths"]]
     exact: float
 
     @property
     def m(self) -> int:
         """Number of inputs."""
         return self.v0.shape[-1]
-
-
-@dataclass(frozen=True)
-class UnshapedProblem:
-    """`E f(u_T)` of the unshaped limit, whose state is the number `u = 1/(n √(1−ρ))`.
-
-    - `name`, `limit`: what it is. `u0`, `t1`: the start, and T.
-    - `observable`: f, a JAX function of `u`, `(num_paths,)`.
-    - `exact`: `E f(u_T)`, in closed form.
-    """
-
-    name: str
-    limit: UnshapedMLP
-    u0: float
-    t1: float
-    observable: Callable[[Float[Array, " num_paths"]], Float[Array, " num_paths"]]
-    exact: float
 
 
 def relu_pair() -> Problem:
@@ -129,11 +113,11 @@ def attention() -> Problem:
     return Problem("attention", limit, v0, 0.5, _of_distance, float(exact))
 
 
-def unshaped() -> UnshapedProblem:
-    """Two inputs of an unshaped ReLU network, from u = 0 to T = 0.5: `u²` over its mean."""
-    limit, t1 = UnshapedMLP(), 0.5
+def unshaped() -> Problem:
+    """Two inputs of an unshaped ReLU network, to T = 0.5: `u²` over its mean."""
+    limit, v0, t1 = UnshapedMLP(), _equal_correlations(2, _RHO0), 0.5
     mean = limit.second_moment(t1)
-    return UnshapedProblem("unshaped", limit, 0.0, t1, lambda u: u**2 / mean, 1.0)
+    return Problem("unshaped", limit, v0, t1, lambda u: u**2 / mean, 1.0)
 
 
 _RHO0 = 0.3

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import diffrax
 import equinox as eqx
@@ -10,7 +10,7 @@ import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from ._results import AbstractSolution
-from .limits import AbstractLimit
+from .limits import AbstractLimit, Registry, UnshapedMLP, UnshapedSolution
 
 if TYPE_CHECKING:
     import xarray
@@ -93,3 +93,25 @@ class Solution(AbstractSolution):
         return self._dataset(
             variables, {"a": inputs, "b": inputs}, solver=solver, method=self.method
         )
+
+
+@Registry
+def solution_of(limit: AbstractLimit, **simulated) -> Any:
+    """What was simulated of a limit, or of its networks: a `Solution` of these fields.
+
+    A limit whose state is no covariance registers another `AbstractSolution`.
+    """
+    make, *_ = solution_of.known_of(limit)
+    return make(limit, **simulated)
+
+
+@solution_of.register(AbstractLimit)
+def _(limit: AbstractLimit, **simulated) -> Solution:
+    return Solution(limit=limit, **simulated)
+
+
+@solution_of.register(UnshapedMLP)
+def _(limit: UnshapedMLP, vs: Array, **simulated) -> UnshapedSolution:
+    kept = ("ts", "key", "dt0", "width", "method", "functionals")
+    told = {name: simulated[name] for name in kept if name in simulated}
+    return UnshapedSolution(us=vs, limit=limit, **told)

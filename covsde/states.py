@@ -1,13 +1,14 @@
 """States: what a solver moves. A state says its size, is scaled, chosen by path, and read.
 
 A state is a batch of paths: factors of V (`Lower`), V itself (`Symmetric`, or a dense array
-in a Diffrax program), or whatever registers with the functions below. Nobody outside asks
-which.
+in a Diffrax program), a number each (`Number`), or whatever registers with the functions
+below. Nobody outside asks which.
 """
 
 from functools import singledispatch
 from typing import Any
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jaxtyping import Array, Float
@@ -15,9 +16,15 @@ from jaxtyping import Array, Float
 from .matrices import Lower, Symmetric, Triangle, gram, semidefinite_cholesky
 
 
+class Number(eqx.Module):
+    """A state that is one number for each path."""
+
+    u: Float[Array, " num_paths"]
+
+
 @singledispatch
 def size(y: Any) -> Float[Array, " num_paths"]:
-    """What a path is stopped by, `tr V/m`, one per path."""
+    """What a path is stopped by, `tr V/m`, or the number; one per path."""
     raise TypeError(f"`y` must be a state of a solver; got {type(y).__name__}.")
 
 
@@ -28,8 +35,8 @@ def covariance_of(y: Any) -> Symmetric:
 
 
 @singledispatch
-def factor_of(y: Any) -> Lower:
-    """A factor of `V`, which may be singular."""
+def factor_of(y: Any) -> Any:
+    """Where drift and noise are asked: a factor of `V`, which may be singular; a number."""
     return semidefinite_cholesky(covariance_of(y))
 
 
@@ -41,7 +48,7 @@ def like(y: Any, v: Symmetric) -> Any:
 
 @singledispatch
 def read(y: Any) -> Float[Array, "num_paths ..."]:
-    """What observables are handed: dense `V`, `(num_paths, m, m)`."""
+    """What observables are handed: dense `V`, `(num_paths, m, m)`, or the numbers."""
     return covariance_of(y).to_dense()
 
 
@@ -61,6 +68,12 @@ def _(y):
     return y.trace() / y.m
 
 
+@size.register(Number)
+@read.register(Number)
+def _(y):
+    return y.u
+
+
 @covariance_of.register(Lower)
 def _(y):
     return gram(y)
@@ -72,6 +85,7 @@ def _(y):
 
 
 @factor_of.register(Lower)
+@factor_of.register(Number)
 def _(y):
     return y
 

@@ -44,3 +44,22 @@ def test_without_the_constant_a_step_is_exact():
     exact = np.exp((0.3 - 0.32) * 2.0 + 0.8 * np.sqrt(2.0) * normals[0])
     np.testing.assert_allclose(growth, exact, rtol=1e-14)
     np.testing.assert_allclose(x, 1.7 * exact, rtol=1e-14)
+
+
+def test_paths_are_of_strong_order_three_halves():
+    """By steps of two and of one cell, the area of two from those of each."""
+    limit, cells, paths = UnshapedMLP(), 32, 4096
+    affine = Affine(limit.attraction / 2, limit.spread, -jnp.sqrt(limit.spread))
+    h = 0.5 / cells
+    w, area = jax.random.normal(jax.random.key(1), (2, cells, paths))
+    w, area, ends = w * h**0.5, area * (h / 12) ** 0.5, []
+    while len(w) >= 2:
+        u = jnp.full(paths, 0.1)
+        for one, its_area in zip(w, area, strict=True):
+            u, _ = affine.along(u, jnp.asarray(h), one, its_area)
+        ends.append(jnp.log(u))
+        area = (area[::2] + area[1::2]) / 2 + (w[::2] - w[1::2]) / 4
+        w, h = w[::2] + w[1::2], 2 * h
+    errors = np.array([jnp.std(end - ends[0]) for end in ends[1:]])
+    orders = np.log2(errors[1:] / errors[:-1])
+    np.testing.assert_allclose(orders, 1.5, atol=0.2)

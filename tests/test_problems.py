@@ -46,10 +46,12 @@ def test_attention_is_that_of_two_tokens():
 
 def test_unshaped():
     problem = problems.unshaped()
-    solution = problem.limit.solve(problem.t1, key=jax.random.key(3), num_paths=40_000)
+    solution = covsde.solve(
+        problem.limit, problem.v0, problem.t1, key=jax.random.key(3), num_paths=40_000
+    )
     f = np.asarray(problem.observable(solution.us[:, -1]))
     assert abs(f.mean() - problem.exact) < 4 * f.std() / np.sqrt(len(f))
-    assert problem.u0 == 0.0 and problem.name == "unshaped"
+    assert problem.m == 2 and problem.name == "unshaped"
 
 
 def test_a_single_input_has_no_correlation():

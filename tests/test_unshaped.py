@@ -7,7 +7,11 @@ import numpy as np
 import pytest
 from scipy.integrate import solve_ivp
 
+import covsde
 from covsde import Identity, ShapedMLP, UnshapedMLP
+from covsde._affine import Affine
+from covsde.functionals import Integral, LogWeight, Maximum
+from covsde.observables import Nearness
 from covsde.oracles.unshaped import sample_unshaped
 
 KEY = jax.random.key(0)
@@ -205,3 +209,200 @@ def test_terms_are_those_of_the_equation():
     found, exact = both(jax.random.split(jax.random.key(5), 400))
     error = np.abs(found / exact - 1)
     assert np.median(error) < 4e-3 and error.max() < 0.05
+
+
+# the ordinary calls, of the covariance of two inputs
+
+V0 = jnp.array([[1.0, 0.3], [0.3, 1.0]])
+RUN = {"key": jax.random.key(2), "num_paths": 4000, "saveat": TIMES[:3]}
+
+
+@pytest.fixture(scope="module")
+def solved():
+    return covsde.solve(RELU, V0, 0.5, **RUN)
+
+
+def test_solve_has_the_law(solved):
+    """An exact mean, and a second moment of weak order 3, within four standard errors."""
+    assert isinstance(solved, covsde.UnshapedSolution)
+    assert solved.us.shape == (4000, 3) and solved.dt0 == covsde.limits.unshaped.STEP
+    u = np.asarray(solved.us)
+    for power, exact in ((1, RELU.mean), (2, RELU.second_moment)):
+        error = (u**power).std(axis=0) / np.sqrt(len(u))
+        assert np.all(np.abs((u**power).mean(axis=0) - exact(TIMES[:3])) < 4 * error)
+
+
+def test_a_call_of_its_own_has_the_same_paths():
+    own = RELU.solve(0.5, key=RUN["key"], num_paths=50)
+    ours = covsde.solve(RELU, V0, 0.5, key=RUN["key"], num_paths=50)
+    np.testing.assert_allclose(ours.us, own.us, rtol=1e-13)
+    several = covsde.solve(RELU, jnp.tile(V0, (50, 1, 1)), 0.5, key=KEY, num_paths=50)
+    one = covsde.solve(RELU, V0, 0.5, key=KEY, num_paths=50)
+    np.testing.assert_array_equal(several.us, one.us)
+
+
+def test_an_ensemble_has_the_paths_of_solve(solved, tmp_path):
+    pytest.importorskip("h5netcdf")
+    xarray = pytest.importorskip("xarray")
+    made = covsde.ensemble(
+        RELU,
+        V0,
+        0.5,
+        observables=RELU.observables(2),
+        samples=5,
+        chunk_size=1500,
+        checkpoint=tmp_path / "run",
+        save=tmp_path / "values.nc",
+        **RUN,
+    )
+    np.testing.assert_array_equal(made.samples.vs, solved.us[:5])
+    np.testing.assert_allclose(made["u"]["mean"], solved.us.mean(axis=0), rtol=1e-12)
+    np.testing.assert_array_equal(made["u"]["maximum"], solved.us.max(axis=0))
+    assert np.all(made.stopped == 0) and "LinearParabola" in str(made)
+    with xarray.open_dataset(tmp_path / "values.nc", engine="h5netcdf") as values:
+        np.testing.assert_array_equal(values["values"][..., 0], solved.us)
+    again = covsde.Ensemble.load(made.save(tmp_path / "u.nc"))
+    np.testing.assert_array_equal(again.samples.vs, solved.us[:5])
+
+
+def test_a_sweep_has_the_paths_of_solve_and_their_slopes():
+    pytest.importorskip("xarray")
+    options = RUN | {"saveat": None, "num_paths": 500}
+    made = covsde.sweep(
+        lambda slope: UnshapedMLP(1.0, slope),
+        {"slope": [-0.3, 0.0]},
+        V0,
+        0.25,
+        observables=RELU.observables(2),
+        gradients="slope",
+        **options,
+    )
+    there = covsde.solve(UnshapedMLP(1.0, -0.3), V0, 0.25, **options).us
+    mean, slope = made["mean"].values[0].item(), made.gradient.values[0].item()
+    np.testing.assert_allclose(mean, there.mean(), rtol=1e-12)
+    exact = jax.grad(lambda s: UnshapedMLP(1.0, s).mean(0.25))(-0.3)
+    assert abs(slope - exact) < 4 * made.gradient_standard_error.values[0].item()
+
+
+def test_functionals_read_the_number(solved):
+    kept = {"area": Integral(lambda u: u), "top": Maximum(Nearness())}
+    made = covsde.solve(RELU, V0, 0.5, functionals=kept, **RUN)
+    np.testing.assert_array_equal(made.us, solved.us)
+    assert np.all(made.functionals["top"] >= made.us)
+    # ∫ E u dt, by the trapezoidal rule on 8 steps
+    ends = RELU.mean(np.linspace(0, 0.5, 9))
+    area = np.asarray(made.functionals["area"][:, -1])
+    assert abs(area.mean() - np.trapezoid(ends, dx=1 / 16)) < 4 * area.std() / 4000**0.5
+
+
+@pytest.mark.parametrize("method", ["gram", "weights"])
+def test_its_networks_are_sampled_by_the_ordinary_call(method):
+    found = covsde.oracles.sample(
+        RELU, V0, 0.5, width=16, key=KEY, num_networks=500, method=method
+    )
+    exact = networks(RELU, 0.3, 0.5, 16, 500).us[:, -1]
+    u = np.asarray(found.us[:, -1])
+    u, exact = u[np.isfinite(u)], np.asarray(exact)[np.isfinite(exact)]
+    error = np.hypot(u.std(), exact.std()) / np.sqrt(500)
+    assert abs(u.mean() - exact.mean()) < 4 * error
+    assert (found.width, found.how) == (16, f'method "{method}"')
+
+
+def test_a_network_reads_as_its_inputs_do():
+    network = covsde.oracles.finite_network(RELU, 50)
+    for rho in (-1.0, 0.3, 1 - 1e-9):
+        v = jnp.array([[2.0, 2 * rho], [2 * rho, 2.0]])
+        np.testing.assert_allclose(network.read(v), RELU.start(rho, 50), rtol=1e-6)
+    gone = jnp.stack([jnp.ones((2, 2)), jnp.diag(jnp.array([1.0, 0.0]))])
+    np.testing.assert_array_equal(network.read(gone), [np.inf, np.inf])
+    narrow = covsde.oracles.sample(
+        RELU, V0, 4.0, width=4, key=KEY, num_networks=200, saveat=np.arange(1, 17) / 4
+    )
+    lost = ~np.isfinite(np.asarray(narrow.us))
+    assert 0 < lost[:, 0].sum() < lost[:, -1].sum() and not np.any(np.isnan(narrow.us))
+    assert np.all(np.diff(lost.astype(int), axis=1) >= 0)
+
+
+def test_the_solver_is_one_of_diffrax():
+    path = diffrax.UnsafeBrownianPath((), KEY, levy_area=diffrax.SpaceTimeLevyArea)
+    solved = diffrax.diffeqsolve(
+        RELU.terms(path),
+        covsde.LinearParabola(),
+        0.0,
+        0.5,
+        0.25,
+        0.1,
+        adjoint=diffrax.DirectAdjoint(),
+    )
+    affine, u = Affine(RELU.attraction / 2, RELU.spread, -jnp.sqrt(RELU.spread)), 0.1
+    for start in (0.0, 0.25):
+        levy = path.evaluate(start, start + 0.25, use_levy=True)
+        u, _ = affine.along(jnp.asarray(u), jnp.asarray(0.25), levy.W, levy.H)
+    np.testing.assert_allclose(solved.ys[0], u, rtol=1e-12)
+    assert covsde.LinearParabola().strong_order(None) == 1.5
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (
+            lambda: covsde.solve(RELU, V0, 0.5, solver=covsde.WishartEuler(), **RUN),
+            r"`solver` must be LinearParabola\(\) for UnshapedMLP",
+        ),
+        (
+            lambda: covsde.solve(
+                ShapedMLP(Identity()), V0, 0.5, solver=covsde.LinearParabola(), **RUN
+            ),
+            "`solver` must be of covariances",
+        ),
+        (
+            lambda: covsde.solve(
+                RELU, V0, 0.5, functionals={"w": LogWeight(lambda u: u)}, **RUN
+            ),
+            "`functionals` must not tilt UnshapedMLP",
+        ),
+        (
+            lambda: covsde.ensemble(
+                RELU, V0, 0.5, observables=covsde.observables.Correlation(0, 1), **RUN
+            ),
+            "`observables` must read a number u here",
+        ),
+        (
+            lambda: covsde.sweep(
+                lambda s: UnshapedMLP(1.0, s),
+                {"s": [0.0, 1.0]},
+                V0,
+                0.5,
+                observables=Nearness(),
+                **RUN,
+            ),
+            "`slope_plus` and `slope_minus` must differ.* grid point s = 1",
+        ),
+        (
+            lambda: covsde.oracles.sample(
+                RELU, V0, 0.5, width=8, key=KEY, num_networks=2, stop_above=2.0
+            ),
+            "`stop_above` must be None for UnshapedMLP",
+        ),
+        (
+            lambda: covsde.estimate(RELU, V0, 0.5, Nearness(), key=KEY, tol=0.1),
+            "`limit` must be a covariance SDE for `estimate`; got UnshapedMLP",
+        ),
+        (
+            lambda: covsde.convergence.study(
+                RELU, [covsde.GeodesicStrang()], V0, 0.5, Nearness(), key=KEY
+            ),
+            "`limit` must be a covariance SDE for `study`; got UnshapedMLP",
+        ),
+        (
+            lambda: covsde.convergence.nested(
+                RELU, V0, 0.5, steps=(2, 4), key=KEY, num_paths=2
+            ),
+            "`limit` must be a covariance SDE for `nested`; got UnshapedMLP",
+        ),
+        (lambda: covsde.Block(RELU), "`sublayers` must be limits of covariances"),
+    ],
+)
+def test_what_has_no_meaning_for_a_number_is_refused(call, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        call()

@@ -15,6 +15,7 @@ from ..solution import Solution
 from ..solve import (
     brownian,
     cells_per_step,
+    check_covariances,
     check_drift,
     check_range,
     check_singular,
@@ -65,6 +66,7 @@ def nested(
         saveat=None,
         stop_above=stop_above,
     )
+    check_covariances(limit, "nested")
     numbers = check_steps(steps)
     if solver is None:
         congruence = limit.diffusion.is_congruence

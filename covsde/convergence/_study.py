@@ -13,7 +13,7 @@ from .._checks import found, is_concrete, is_real
 from .._names import full_name
 from .._problem import check_problem
 from ..limits import AbstractLimit
-from ..solve import check_drift, check_range, check_singular, check_step
+from ..solve import check_covariances, check_drift, check_range, check_singular, check_step
 from ._extrapolated import Extrapolated, combination
 from ._order import Errors
 from ._paths import sampled
@@ -116,6 +116,7 @@ def study(
         saveat=None,
         stop_above=None,
     )
+    check_covariances(limit, "study")
     numbers = check_steps(steps)
     if not isinstance(solvers, Sequence) or not solvers:
         raise TypeError(

@@ -17,7 +17,7 @@ from ..statistics import AbstractStatistic, Extremes, Moments, Quantiles
 from ._survey import Survey
 from ._writer import ENDINGS
 
-Observable = Callable[[Float[Array, "num_paths m m"]], Float[Array, " num_paths"]]
+Observable = Callable[[Float[Array, "num_paths *state"]], Float[Array, " num_paths"]]
 Observables = Observable | Sequence[Observable] | Mapping[str, Observable]
 
 _MOST_IN_CHUNK = 2**31 - 1
@@ -31,8 +31,8 @@ def check_num_paths(num_paths) -> int:
 
 def make_survey(observables, statistics, run: Run) -> Survey:
     """The observables, tried on shapes, and the statistics of them."""
-    m = run.v0.shape[-1]
-    named = check_observables(observables, (m, m), run.v0.dtype)
+    state = run.limit.initial(run.v0).shape[run.v0.ndim - 2 :]
+    named = check_observables(observables, state, run.v0.dtype)
     return Survey(tuple(named), tuple(named.values()), _statistics(statistics))
 
 

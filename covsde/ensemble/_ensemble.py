@@ -79,7 +79,8 @@ def ensemble(
     - `num_paths`: at most 2^32.
     - `observables`: JAX functions of covariances `(num_paths, m, m)`: one, several, which
       are called by their labels, or a dict of them by name; e.g. `limit.observables(m)`, or
-      `{"rho": covsde.observables.Correlation(0, 1)}`.
+      `{"rho": covsde.observables.Correlation(0, 1)}`. Of an [`covsde.UnshapedMLP`][] they
+      are functions of u, `(num_paths,)`.
     - `statistics`: of [`covsde.statistics`][]; None takes moments, extremes and quantiles.
     - `samples`: keeps the covariances of so many of the first paths.
     - `save`: a file, `.nc` or `.zarr`, for the observables of every path, written as they

@@ -127,7 +127,8 @@ class Ensemble:
         variables["left_out"] = (("observable", "time"), self.tally.left_out["true"])
         variables["stopped"] = (("time",), self.stopped)
         if self.samples is not None:
-            variables["v"] = (("path", "time", "a", "b"), self.samples.vs)
+            axes = ("path", "time", "a", "b")[: self.samples.vs.ndim]
+            variables["v"] = (axes, self.samples.vs)
             variables["stopped_at"] = (("path",), self.samples.stopped_at)
         coordinates |= {"observable": list(self.names), "time": self.ts}
         attributes = {"time_unit": "depth/width", "paths": list(self.paths), **self.recipe}

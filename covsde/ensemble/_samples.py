@@ -8,7 +8,8 @@ import numpy as np
 class Samples(NamedTuple):
     """The first paths, whole.
 
-    - `vs`: covariances `(samples, k, m, m)`. `stopped_at`: `(samples,)`, inf where never.
+    - `vs`: covariances `(samples, k, m, m)`, or what observables read in place of them.
+    - `stopped_at`: `(samples,)`, inf where never.
     """
 
     vs: np.ndarray

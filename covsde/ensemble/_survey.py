@@ -25,7 +25,7 @@ class Tally(NamedTuple):
 
 
 class Survey(eqx.Module):
-    """Observables of covariances, and statistics of them at each time.
+    """Observables of states, and statistics of them at each time.
 
     Of a path that was stopped, statistics have the times before.
     """
@@ -40,7 +40,7 @@ class Survey(eqx.Module):
         states = tuple(statistic.start(shape) for statistic in self.statistics)
         return Tally(Share().start((times,)), Share().start(shape), states)
 
-    def values(self, vs: Float[Array, "n k m m"]) -> Float[Array, "p k n"]:
+    def values(self, vs: Float[Array, "n k *state"]) -> Float[Array, "p k n"]:
         """The observables, paths last."""
         by_time = jnp.moveaxis(vs, 1, 0)
         rows = [[f(v).astype(vs.dtype) for v in by_time] for f in self.observables]

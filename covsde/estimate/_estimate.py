@@ -17,6 +17,7 @@ from .._progress import check_progress, reporting
 from .._trial import try_observable
 from ..limits import AbstractLimit
 from ..solve import (
+    check_covariances,
     check_drift,
     check_range,
     check_singular,
@@ -101,6 +102,7 @@ def estimate(
         "confidence", confidence, accepted, way_out, test=lambda x: 0 < x < 1
     )
     check_progress(progress, "(done, total, error)")
+    check_covariances(limit, "estimate")
     # what is made of constants is traced where everything is
     if not is_concrete((eqx.filter(limit, eqx.is_array), problem, jnp.zeros(()))):
         raise TypeError(

@@ -2,7 +2,7 @@
 
 import diffrax
 import equinox as eqx
-from jaxtyping import Array
+from jaxtyping import Array, Float
 
 from .._names import full_name
 from ..diffusions import AbstractDiffusion
@@ -40,12 +40,24 @@ class AbstractLimit(eqx.Module):
         """
         return describing(m)
 
+    def initial(self, v0: Float[Array, "*batch m m"]) -> Float[Array, "*batch_and_state"]:
+        """What observables read at time 0, `V_0`; of another shape where the state is one.
+
+        **Raises:** `ValueError` for a start that it does not take.
+        """
+        return v0
+
     def bounds(self, m: int) -> Bounds:
         """Its longest step, its rates, and which starts it takes, with m inputs.
 
         By default those of its drift and its diffusion.
         """
         return Bounds(self.drift, self.diffusion, m)
+
+    @property
+    def is_number(self) -> bool:
+        """Whether what moves is one number, and no covariance."""
+        return self.diffusion.noise_shape == "number"
 
     @property
     def speeds_up(self) -> bool:

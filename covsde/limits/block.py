@@ -18,9 +18,10 @@ class Block(AbstractLimit):
         - `sublayers`: limits, in the order of the forward pass.
         """
         for one in sublayers:
-            if not isinstance(one, AbstractLimit):
+            if not isinstance(one, AbstractLimit) or one.is_number:
                 raise TypeError(
-                    f"`sublayers` must be limits; got {found(one)}. For example "
+                    "`sublayers` must be limits of covariances; got "
+                    f"{found(one)}. For example "
                     "`Block(ShapedAttention(0.5, 1.0), ShapedResNet(activation, 0.5))`."
                 )
         if not sublayers:

@@ -1,7 +1,7 @@
 """The unshaped ReLU network: how fast two inputs become one, on its own scale."""
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, ClassVar
 
 import diffrax
 import equinox as eqx
@@ -12,14 +12,25 @@ from jax import lax
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
 
 from .._affine import Affine
-from .._checks import check_key, check_slopes, count, count_paths, parameter
+from .._checks import (
+    check_key,
+    check_slopes,
+    count,
+    count_paths,
+    is_concrete,
+    parameter,
+)
 from .._jit import jit
+from .._names import full_name
 from .._normals import independent_normals
 from .._results import AbstractSolution
 from .._times import check_save_times, check_time
+from ..diffusions import AbstractDiffusion
+from ..drifts import AbstractDrift
 from ..equations import Equation, Symbol
-from ..observables import Nearness
+from ..observables import Nearness, correlation
 from ..references import SHAPED_AND_UNSHAPED
+from ._base import AbstractLimit
 
 if TYPE_CHECKING:
     import xarray
@@ -28,7 +39,50 @@ if TYPE_CHECKING:
 STEP = 1 / 16
 
 
-class UnshapedMLP(eqx.Module):
+class NearnessDrift(AbstractDrift):
+    """`K/2 + χ u`, of one number."""
+
+    attraction: Scalar
+    spread: Scalar
+
+    def __call__(self, t, u, args):
+        """Of one number, or of many."""
+        return jax.tree.map(lambda u: self.attraction / 2 + self.spread * u, u)
+
+    batched = __call__  # pyright: ignore[reportAssignmentType]
+
+    @property
+    def rate(self):
+        """`χ`."""
+        return self.spread
+
+    @property
+    def can_explode(self):
+        """Never."""
+        return False
+
+
+class NearnessNoise(AbstractDiffusion):
+    """`−√χ u dB`, of one number."""
+
+    spread: Scalar
+    autonomous: ClassVar[bool] = True
+
+    @property
+    def noise_shape(self):
+        """One Brownian motion."""
+        return "number"
+
+    def rate(self, m, t1=1.0):
+        """`χ/2`."""
+        return self.spread / 2
+
+    def at(self, u):
+        """`−√χ u`."""
+        return jax.tree.map(lambda u: -jnp.sqrt(self.spread) * u, u)
+
+
+class UnshapedMLP(AbstractLimit):
     """Two inputs of a ReLU network without shaping, `φ(x) = s₊ max(x, 0) + s₋ min(x, 0)`.
 
     Their correlation tends to 1 within few layers. With `t = l/n` and `q = l²(1−ρ_l)`,
@@ -42,6 +96,10 @@ class UnshapedMLP(eqx.Module):
 
     From any fixed `ρ_0 < 1` it starts at `u = 0`. Finite networks approach it slowly, with
     a bias of `O(log n/n)`.
+
+    The state is the number u. Every call takes the covariance of the two inputs as `v0`,
+    hands `u`, `(num_paths,)`, to observables, and steps by [`covsde.LinearParabola`][];
+    `solve` returns a [`covsde.UnshapedSolution`][].
 
     Source: "Differential Equation Scaling Limits of Shaped and Unshaped Neural Networks"
     (Li, Nica 2023), Theorem 3.3; the change of variable is ours.
@@ -77,6 +135,16 @@ class UnshapedMLP(eqx.Module):
         return plus / largest, minus / largest
 
     @property
+    def drift(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """`K/2 + χ u`."""
+        return NearnessDrift(self.attraction, self.spread)
+
+    @property
+    def diffusion(self):  # pyright: ignore[reportIncompatibleVariableOverride]
+        """`−√χ u dB`."""
+        return NearnessNoise(self.spread)
+
+    @property
     def equations(self) -> tuple[Equation, ...]:
         """The equation in LaTeX."""
         k = r"K = \frac{2 \sqrt{2} (s_+ - s_-)^2}{3 \pi (s_+^2 + s_-^2)}"
@@ -105,21 +173,27 @@ class UnshapedMLP(eqx.Module):
         del m
         return (Nearness(),)
 
-    def terms(self, path: diffrax.AbstractBrownianPath) -> diffrax.MultiTerm:
+    def initial(self, v0: Float[Array, "*batch 2 2"]) -> Float[Array, "*batch"]:
+        """`u = 0`, of any two inputs that differ.
+
+        **Raises:** `ValueError` for others, and for slopes that keep `u = 0`.
+        """
+        check_pair(self, v0)
+        return jnp.zeros(v0.shape[:-2], v0.dtype)
+
+    def terms(
+        self, path: diffrax.AbstractPath, start: float | Array = 0.0
+    ) -> diffrax.MultiTerm:
         """Itô terms for Diffrax's solvers, of one number u and a path of shape `()`.
 
-        One noise commutes, so `diffrax.ItoMilstein` is one of them; `solve` is more exact.
-        Paths are many by `jax.vmap`.
+        One noise commutes, so `diffrax.ItoMilstein` is one of them;
+        [`covsde.LinearParabola`][] is more exact. Paths are many by `jax.vmap`.
         """
-
-        def drift(t, u, args):
-            return self.attraction / 2 + self.spread * u
-
-        def diffusion(t, u, args):
-            return -jnp.sqrt(self.spread) * u
-
+        del start  # the same at all times
+        noise = self.diffusion
         return diffrax.MultiTerm(
-            diffrax.ODETerm(drift), diffrax.ControlTerm(diffusion, path)
+            diffrax.ODETerm(self.drift),
+            diffrax.ControlTerm(lambda t, u, args: noise.at(u), path),
         )
 
     def start(self, rho: float | Scalar, width: int) -> Scalar:
@@ -192,6 +266,35 @@ class UnshapedMLP(eqx.Module):
         return UnshapedSolution(ts=times, us=us, limit=self, key=key, dt0=min(dt0, t1))
 
 
+def check_pair(limit: UnshapedMLP, v0: Float[Array, "*batch m m"]) -> None:
+    """Refuses inputs that are not two, or one already; and slopes that leave them apart."""
+    known = is_concrete((limit, v0))
+    if known and float(limit.slope_plus) == float(limit.slope_minus):
+        raise ValueError(
+            "`slope_plus` and `slope_minus` must differ for inputs to become one; got "
+            f"{full_name(limit)}, whose u stays 0. A linear network is "
+            "`ShapedMLP(Identity())`."
+        )
+    if v0.shape[-2:] != (2, 2):
+        raise ValueError(
+            "`v0` must be the covariance of two inputs, (2, 2), for an `UnshapedMLP`; got "
+            f"shape {v0.shape}. Choose two, e.g. `v0[:2, :2]`."
+        )
+    if not known:
+        return
+    with jax.ensure_compile_time_eval():
+        rho0 = np.ravel(correlation(v0)[..., 0, 1])
+    even = float(limit.slope_plus) == -float(limit.slope_minus)
+    nearness = np.abs(rho0) if even else rho0
+    if nearness.max() > 1 - 8 * jnp.finfo(v0.dtype).eps:
+        accepted = "between -1 and 1 for an even activation" if even else "below 1"
+        raise ValueError(
+            f"`v0` must have a correlation {accepted}; got "
+            f"{rho0[nearness.argmax()]:.17g}, for which the two are one from the first "
+            "layer on. Choose two inputs that differ."
+        )
+
+
 class UnshapedSolution(AbstractSolution):
     """Paths of `u = 1/(n √(1−ρ))`, of the unshaped limit or of its finite networks.
 
@@ -200,7 +303,8 @@ class UnshapedSolution(AbstractSolution):
       have become one, or where one of them has no active unit.
     - `limit`, `key`: what was simulated, and from which randomness.
     - `dt0`: of a solved limit (None for networks).
-    - `width`: of finite networks (None for the limit).
+    - `width`, `method`: of finite networks (None for the limit).
+    - `functionals`: what `solve` was asked to keep along the paths, each `(num_paths, k)`.
     """
 
     ts: Float[Array, " k"]
@@ -209,6 +313,8 @@ class UnshapedSolution(AbstractSolution):
     key: PRNGKeyArray
     dt0: float | None = None
     width: int | None = eqx.field(static=True, default=None)
+    method: str | None = eqx.field(static=True, default=None)
+    functionals: dict[str, Float[Array, "num_paths k"]] = eqx.field(default_factory=dict)
 
     @property
     def num_paths(self) -> int:
@@ -240,14 +346,18 @@ class UnshapedSolution(AbstractSolution):
     @property
     def how(self) -> str:
         """The step, or how networks were sampled, in words."""
-        return 'method "gram"' if self.dt0 is None else f"steps of at most {self.dt0:.4g}"
+        if self.dt0 is None:
+            return f'method "{self.method}"'
+        return f"steps of at most {self.dt0:.4g}"
 
     def to_xarray(self) -> "xarray.Dataset":
         """`u` over `path` and `time` as a labelled dataset, with what was run.
 
         Needs `xarray`: `pip install 'covsde[io]'`.
         """
-        return self._dataset({"u": (("path", "time"), np.asarray(self.us))}, {})
+        variables = {"u": self.us} | self.functionals
+        over = {name: (("path", "time"), np.asarray(x)) for name, x in variables.items()}
+        return self._dataset(over, {}, method=self.method)
 
 
 @jit

@@ -2,6 +2,7 @@
 
 import abc
 from collections.abc import Callable
+from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
@@ -26,6 +27,8 @@ class AbstractNetwork(eqx.Module):
     """
 
     width: eqx.AbstractVar[int]
+    # Why one has no state from some layer on, but for a level; a sentence, if it may be so.
+    ends: ClassVar[str] = ""
 
     @property
     def layers_per_time(self) -> int:
@@ -49,6 +52,10 @@ class AbstractNetwork(eqx.Module):
         `W`, `fan_out × fan_in`, has N(0, 1) entries, fresh for each call and network. The
         first layer gets the inputs, whose `fan_in` need not be the width.
         """
+
+    def read(self, v: Float[Array, "*batch m m"]) -> Float[Array, "*batch_and_state"]:
+        """What observables read, of the covariances: these, or the limit's own state."""
+        return v
 
 
 def residual_stream(

@@ -12,7 +12,7 @@ from jaxtyping import Array, Float, PRNGKeyArray
 from .._checks import count, found, is_concrete
 from .._problem import check_problem, in_dtype
 from ..limits import AbstractLimit
-from ..solution import Solution
+from ..solution import Solution, solution_of
 from . import _gram, _weights
 from ._network import finite_network
 
@@ -54,7 +54,8 @@ def sample(
 
     **Returns:** a [`covsde.Solution`][] whose `ts` are the times `l/width` of the saved
     layers; its arrays have the dtype of `v0`. With `"weights"` the weights are float32
-    numbers, and all that is computed from them has the dtype of `v0`.
+    numbers, and all that is computed from them has the dtype of `v0`. Of an
+    [`covsde.UnshapedMLP`][] it is a [`covsde.UnshapedSolution`][].
 
     **Raises:** `ValueError` or `TypeError`, before anything is compiled or drawn, for
     input that has no meaning, or a limit that has no finite network.
@@ -90,9 +91,9 @@ def sample(
     per_time = network.layers_per_time
     layers, depth = layer_numbers(problem.save_times, problem.t1, per_time)
     vs, stopped_at = _in_chunks(method, network, problem, layers, depth, progress)
-    return Solution(
+    return solution_of(
         ts=jnp.asarray(layers / per_time, dtype),
-        vs=vs,
+        vs=network.read(vs),
         stopped_at=stopped_at,
         limit=limit,
         key=problem.key,

@@ -1,14 +1,58 @@
 """Finite networks of the unshaped limit: the nearness of two inputs, layer by layer."""
 
+import math
+from typing import ClassVar
+
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar
 
 from .._checks import count, found, parameter
 from .._times import check_save_times, check_time
-from ..limits import UnshapedMLP, UnshapedSolution
+from ..limits import LeakyReLU, UnshapedMLP, UnshapedSolution
+from ..observables import correlation
+from ._network import AbstractNetwork, finite_network
 from ._sample import layer_numbers
 from .relu_pair import sample_relu_pairs
+
+
+class UnshapedNetwork(AbstractNetwork):
+    """`z_{l+1} = √(c/n) W_l φ(z_l)`, `φ(x) = s₊ max(x, 0) + s₋ min(x, 0)`, of two inputs.
+
+    `c = 2/(s₊² + s₋²)`. It is known by `u = 1/(n √(1−ρ))`, of `V = (c/n) ⟨φ(z), φ(z)⟩`: to
+    the rounding of ρ, where [`covsde.oracles.unshaped.sample_unshaped`][] has all digits.
+    """
+
+    relu: LeakyReLU
+    width: int = eqx.field(static=True)
+    ends: ClassVar[str] = (
+        "A network is stopped where its inputs have become one, or one of them has no "
+        "active unit left."
+    )
+
+    def layer(self, t, hidden, weights):
+        """`√c φ(W h/√fan_in)`."""
+        return _activate(self, weights(hidden, self.width) / math.sqrt(hidden.shape[-1]))
+
+    def read(self, v):
+        """`u`; ∞ where the inputs have become one, or one of them has no active unit."""
+        gap = 1 - correlation(v)[..., 0, 1]
+        apart = gap > 8 * jnp.finfo(v.dtype).eps  # which is false of NaN, too
+        u = 1 / (self.width * jnp.sqrt(jnp.where(apart, gap, 1.0)))
+        return jnp.where(apart, u, jnp.inf)
+
+
+@eqx.filter_jit
+def _activate(network: UnshapedNetwork, z: Array) -> Array:
+    plus, minus = network.relu.slope_plus, network.relu.slope_minus
+    return jnp.sqrt(2 / (plus**2 + minus**2)) * network.relu(z)
+
+
+@finite_network.register(UnshapedMLP)
+def _(limit: UnshapedMLP, width: int) -> UnshapedNetwork:
+    relu = LeakyReLU(limit.slope_plus, limit.slope_minus)
+    return UnshapedNetwork(relu=relu, width=check_width(width))
 
 
 def sample_unshaped(
@@ -67,6 +111,7 @@ def sample_unshaped(
         limit=limit,
         key=key,
         width=width,
+        method="gram",
     )
 
 

@@ -3,6 +3,7 @@
 from ._checks import check_drift, check_singular, check_step
 from ._defaults import default_solver, default_step, max_step
 from ._integrate import Paths, brownian, cells_per_step, integrate, on_grid
+from ._kind import check_covariances
 from ._plan import Run, paths_at_a_time, plan, simulate
 from ._range import check_range
 from ._solve import solve
@@ -14,6 +15,7 @@ __all__ = [
     "Run",
     "brownian",
     "cells_per_step",
+    "check_covariances",
     "check_drift",
     "check_range",
     "check_singular",

@@ -15,17 +15,21 @@ from ..limits import AbstractLimit
 from ..solvers import (
     AbstractFactorSolver,
     GeodesicStrang,
+    LinearParabola,
     NinomiyaNinomiya,
     PalindromicStrang,
 )
 from ._solver import check_solver
 
 
-def default_solver(limit: AbstractLimit) -> AbstractFactorSolver:
+def default_solver(limit: AbstractLimit) -> AbstractFactorSolver | LinearParabola:
     """The solver that `solve` takes if none is given, of weak order 2.
 
-    `GeodesicStrang` where the noise is `√Γ F dS Fᵀ`, `NinomiyaNinomiya` for any other.
+    `GeodesicStrang` where the noise is `√Γ F dS Fᵀ`, `NinomiyaNinomiya` for any other; of
+    a limit of one number, `LinearParabola`, of weak order 3.
     """
+    if _limit(limit).is_number:
+        return LinearParabola()
     congruence = _limit(limit).diffusion.is_congruence
     return GeodesicStrang() if congruence else NinomiyaNinomiya()
 

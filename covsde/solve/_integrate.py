@@ -21,8 +21,8 @@ from ..functionals import (
 )
 from ..limits import AbstractLimit
 from ..matrices import Lower, Symmetric, factorise
-from ..solvers import AbstractFactorSolver, ProjectedEuler
-from ..states import read
+from ..solvers import AbstractFactorSolver, LinearParabola, ProjectedEuler
+from ..states import Number, read
 from ._clock import Clock, by_clocks
 from ._grid import by_grid, recomputed
 from ._stepper import Stepper
@@ -113,7 +113,7 @@ def on_grid(
 ) -> Paths:
     """Paths by the same steps for all of them."""
     stepper = _stepper(limit, solver, motion, level, between, functionals, False)
-    start = _start(solver, v0, motion, regular)
+    start = _start(limit, solver, v0, motion, regular)
     if isinstance(solver, AbstractFactorSolver) and level is None and not functionals:
         # else states would be looked at between the flows
         start = solver.begin(cast(Lower, start))
@@ -161,7 +161,7 @@ def on_clocks(
     if hasattr(solver, "most"):  # the clock slows it down, and loses no time
         solver = dataclasses.replace(solver, most=math.inf)  # pyright: ignore
     stepper = _stepper(limit, solver, motion, level, between, functionals, True)
-    start = _start(solver, v0, motion, regular)
+    start = _start(limit, solver, v0, motion, regular)
     clock = Clock(dt0, most, save_times[-1])
     return _paths(*by_clocks(stepper, clock, start, save_times, part))
 
@@ -177,10 +177,14 @@ def _stepper(limit, solver, motion, level, between, functionals, clocked: bool) 
 
 def _stays(solver) -> bool:
     """Whether a state that is not finite has exploded, for it cannot leave the cone."""
-    return isinstance(solver, AbstractFactorSolver | ProjectedEuler)
+    return isinstance(solver, AbstractFactorSolver | LinearParabola | ProjectedEuler)
 
 
-def _start(solver, v0: Array, motion: Motion, regular: bool) -> Lower | Symmetric:
+def _start(
+    limit: AbstractLimit, solver, v0: Array, motion: Motion, regular: bool
+) -> Lower | Symmetric | Number:
+    if limit.is_number:
+        return Number(jnp.broadcast_to(limit.initial(v0), motion.paths.shape))
     on_factor = isinstance(solver, AbstractFactorSolver)
     start = factorise(v0).as_invertible(regular) if on_factor else Symmetric.from_dense(v0)
     return start.repeat(motion.paths.size) if v0.ndim == 2 else start

@@ -27,6 +27,7 @@ from ._checks import (
 )
 from ._defaults import default_solver, default_step
 from ._integrate import Paths, cells_per_step, on_clocks, on_grid
+from ._kind import check_kind
 from ._range import check_range
 from ._solver import check_solver
 from ._steps import check_resolution, step_times
@@ -103,6 +104,8 @@ def plan(
         stop_above=stop_above,
     )
     solver = default_solver(limit) if solver is None else check_solver(solver)
+    functionals = check_functionals(functionals)
+    check_kind(limit, solver, functionals)
     m = problem.v0.shape[-1]
     check_drift(limit, problem.v0, problem.t1)
     regular = check_singular(problem.v0, limit, solver)
@@ -125,7 +128,7 @@ def plan(
         dt0=jnp.asarray(dt0, dtype),
         level=problem.stop_level,
         key=problem.key,
-        functionals=check_functionals(functionals),
+        functionals=functionals,
         num_saved=problem.save_times.size,
         regular=regular,
         normals=check_normals(normals),

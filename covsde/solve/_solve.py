@@ -16,7 +16,7 @@ from .._normals import Normals, check_normals
 from .._problem import Problem, check_problem
 from ..functionals import AbstractFunctional
 from ..limits import AbstractLimit
-from ..solution import Solution
+from ..solution import Solution, solution_of
 from ._checks import check_drift
 from ._ode import SOLVER, without_noise
 from ._plan import plan, simulate
@@ -64,7 +64,8 @@ def solve(
     - `normals`: how normals are made of random bits, `"box-muller"` or the slower
       `"inverse"` of the distribution function, as in `jax.random.normal`.
 
-    **Returns:** a [`covsde.Solution`][]; its arrays have the dtype of `v0`.
+    **Returns:** a [`covsde.Solution`][]; its arrays have the dtype of `v0`. Of an
+    [`covsde.UnshapedMLP`][] it is a [`covsde.UnshapedSolution`][].
 
     **Raises:** `ValueError` or `TypeError`, before anything is compiled, for input that
     has no meaning, a step beyond the solver's bound, or a solver that is wrong for these
@@ -90,7 +91,7 @@ def solve(
     num_paths, saved = int(num_paths), slice(run.num_saved)
     paths = _simulate(run, 1 if run.one_path else num_paths)
     paths = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_paths, *x.shape[1:])), paths)
-    return Solution(
+    return solution_of(
         ts=run.ts,
         vs=paths.vs[:, saved],
         stopped_at=paths.stopped_at,

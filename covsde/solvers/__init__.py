@@ -6,6 +6,7 @@ from .geodesic import GeodesicStrang
 from .magnus import MagnusStrang
 from .ninomiya import NinomiyaNinomiya
 from .palindromic import PalindromicStrang
+from .parabola import LinearParabola
 from .projected import ProjectedEuler
 from .wishart import WishartEuler
 
@@ -14,6 +15,7 @@ __all__ = [
     "AbstractStrangSolver",
     "FactorEuler",
     "GeodesicStrang",
+    "LinearParabola",
     "MagnusStrang",
     "NinomiyaNinomiya",
     "PalindromicStrang",

@@ -196,7 +196,7 @@ def _footer(
     return [part for line in lines for part in wrap(line, width, subsequent_indent="  ")]
 
 
-def expected_bias(limit: AbstractLimit | UnshapedMLP) -> str:
+def expected_bias(limit: AbstractLimit) -> str:
     """How far the law at finite width is from a right limit, in words."""
     if isinstance(limit, UnshapedMLP):
         return "a finite-width bias of O(log n/n)"

@@ -9,18 +9,20 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from .. import oracles
 from .._checks import count, count_paths, found
-from ..ensemble._checks import Observables
-from ..limits import AbstractLimit, UnshapedMLP
-from ._covariances import covariances
+from .._problem import check_problem, in_dtype
+from ..ensemble._checks import Observables, check_observables
+from ..limits import AbstractLimit
+from ..oracles._sample import layer_numbers
+from ..solve import check_solver, default_solver, default_step, solve
+from ._notes import notes
 from ._report import Report
 from ._rows import compare
-from ._sides import Asked
-from ._unshaped import unshaped
 
 
 def validate(
-    limit: AbstractLimit | UnshapedMLP,
+    limit: AbstractLimit,
     v0: Float[Array, "m m"],
     t1: float,
     *,
@@ -45,15 +47,13 @@ def validate(
     **Arguments:**
 
     - `limit`: the limit, which also says what its finite network is.
-    - `v0`: covariance of the inputs, `(m, m)`; `covsde.gram(x)` makes it from inputs. An
-      `UnshapedMLP` has two, of a correlation below 1.
+    - `v0`: covariance of the inputs, `(m, m)`; `covsde.gram(x)` makes it from inputs.
     - `t1`: final time, in units of depth/width; networks have `round(t1 · width)` layers.
     - `width`: the networks' width, or several, to see the distance fall.
     - `key`: a JAX random key. The limit and each width draw from it independently.
     - `num_paths`: paths of the limit. `num_networks`: networks of each width.
     - `method`: `"gram"` (fast, exact in law) or `"weights"` (every weight drawn).
-    - `dt0`, `solver`: as for [`covsde.solve`][]. An `UnshapedMLP` has a scheme of its
-      own, and takes neither `solver` nor `stop_above`, nor a `method`.
+    - `dt0`, `solver`: as for [`covsde.solve`][].
     - `saveat`: further times in `[0, t1]` to keep, for figures; `t1` is always kept.
     - `stop_above`: paths and networks stop once `tr V/m` exceeds this level, and only
       those that never do are compared. Then `dt0=None` is at most `1/width` of the widest
@@ -79,45 +79,80 @@ def validate(
             f"`progress` must be a function of (what, done, total); got {found(progress)}. "
             "None reports nothing."
         )
-    asked = Asked(
+    problem = check_problem(
         limit,
         v0,
         t1,
-        widths=widths,
         key=key,
         num_paths=num_paths,
-        num_networks=num_networks,
-        method=method,
-        dt0=dt0,
-        solver=solver,
         saveat=saveat,
         stop_above=stop_above,
-        observables=observables,
     )
-    sides = unshaped(asked) if isinstance(limit, UnshapedMLP) else covariances(asked)
+    if problem.v0.ndim != 2:
+        raise ValueError(
+            f"`v0` must be one covariance (m, m) here; got shape {problem.v0.shape}. To "
+            "compare random starts, call `solve` and `oracles.sample` yourself."
+        )
+    m, dtype = problem.v0.shape[-1], problem.v0.dtype
+    start = np.asarray(limit.initial(problem.v0))
+    observables = check_observables(
+        limit.observables(m) if observables is None else observables, start.shape, dtype
+    )
+    if method not in ("gram", "weights"):
+        raise ValueError(
+            f'`method` must be "gram" or "weights"; got {found(method)}. "gram" is '
+            'fast and has the same law as "weights".'
+        )
+    times = np.union1d(problem.save_times, problem.t1)
+    kinds = tuple(in_dtype(oracles.finite_network(limit, n), dtype) for n in widths)
+    for kind in kinds:
+        layer_numbers(times, problem.t1, kind.layers_per_time)
+    chosen = default_solver(limit) if solver is None else check_solver(solver)
+    if dt0 is None and stop_above is not None and not limit.diffusion.vanishes:
+        step = default_step(chosen, limit, m, problem.v0, problem.t1)
+        dt0 = min(step, 1 / kinds[-1].layers_per_time)
 
     tell = progress or (lambda what, done, total: None)
     tell("limit", 0, num_paths)
-    ours = jax.block_until_ready(sides.solve(jax.random.fold_in(sides.key, 0)))
+    ours = solve(
+        limit,
+        problem.v0,
+        problem.t1,
+        key=jax.random.fold_in(problem.key, 0),
+        num_paths=problem.num_paths,
+        dt0=dt0,
+        solver=solver,
+        saveat=times,
+        stop_above=stop_above,
+    )
+    jax.block_until_ready(ours)
     tell("limit", num_paths, num_paths)
 
     def networks(n: int):
         tell(f"n = {n}", 0, num_networks)
-        return sides.sample(
-            n,
-            jax.random.fold_in(sides.key, n),
-            lambda done, total: tell(f"n = {n}", done, total),
+        return oracles.sample(
+            limit,
+            problem.v0,
+            problem.t1,
+            width=n,
+            key=jax.random.fold_in(problem.key, n),
+            num_networks=num_networks,
+            method=method,
+            saveat=times,  # pyright: ignore[reportArgumentType]
+            stop_above=stop_above,
+            progress=lambda done, total: tell(f"n = {n}", done, total),
         )
 
     theirs = tuple(networks(n) for n in widths)
-    rows, notes = compare(sides.observables, sides.start, ours, theirs)
+    rows, left_out = compare(observables, start, ours, theirs)
+    said = notes(observables, problem.v0, problem.t1, ours, theirs, kinds, stop_above)
     return Report(
-        v0=sides.v0,
-        t1=sides.t1,
+        v0=np.asarray(problem.v0),
+        t1=problem.t1,
         limit=ours,
         networks=theirs,
         rows=rows,
-        notes=(*notes, *sides.notes(ours, theirs)),
+        notes=(*left_out, *said),
     )
 
 
