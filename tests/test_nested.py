@@ -55,7 +55,7 @@ def test_what_is_saved_between_is_not_used():
     coarse = solved(solver=covsde.PalindromicStrang())[0]
     solver = covsde.PalindromicStrang()
     run, _ = plan(RELU, V0, 0.5, key=jax.random.key(0), num_paths=2000, solver=solver)
-    fine = run.in_steps(64)
+    fine = run.in_steps(64, 0.5)
     path = fine.brownian(2, num_paths=2000)
     end, _, _ = integrate(fine.on(fine.steps[::16], fine.save_times), path)
     np.testing.assert_allclose(coarse.vs[:, -1], end[:, 0], rtol=1e-12, atol=1e-14)

@@ -34,7 +34,9 @@ def nested(
 
     **Arguments:**
 
-    - `limit`, `v0`, `t1`, `key`, `num_paths`, `stop_above`: as for [`covsde.solve`][].
+    - `limit`, `v0`, `t1`, `key`, `num_paths`: as for [`covsde.solve`][].
+    - `stop_above`: stops a path at this level of `tr V/m`, which is looked at at the ends
+      of steps alone: `stopped_at` is right to order ½ in the step.
     - `steps`: numbers of equal steps to `t1`, each a multiple of the one before.
     - `solver`: None picks [`covsde.MagnusStrang`][], of strong order 1, where the noise is
       `√Γ F dS Fᵀ`, and `default_solver(limit)` for any other.
@@ -52,7 +54,8 @@ def nested(
     if solver is None and limit.diffusion.is_congruence:
         solver = MagnusStrang()
     run, _ = Scheme.of(problem, solver).run(problem.t1 / numbers[0])
-    runs = _nested(run.in_steps(numbers[-1]), problem.num_paths, numbers)
+    run = run.in_steps(numbers[-1], problem.t1)
+    runs = _nested(run, problem.num_paths, numbers)
     return tuple(
         Solution(
             ts=ts,

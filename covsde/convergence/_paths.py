@@ -54,7 +54,7 @@ def _values(
     """
     problem = scheme.problem
     run, _ = scheme.run(problem.t1 / numbers[0])
-    run = run.in_steps(finest)
+    run = run.in_steps(finest, problem.t1)
     chunks = []
     for first in range(0, problem.num_paths, _CHUNK):
         first_path = jnp.asarray(first, jnp.uint32)

@@ -31,7 +31,7 @@ def check_num_paths(num_paths) -> int:
 
 def make_survey(observables, statistics, run: Run) -> Survey:
     """The observables, tried on shapes, and the statistics of them."""
-    m = run.v0.shape[-1]
+    m = run.m
     named = check_observables(observables, (m, m), run.v0.dtype)
     return Survey(tuple(named), tuple(named.values()), _statistics(statistics))
 

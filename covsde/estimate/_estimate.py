@@ -50,7 +50,10 @@ def estimate(
 
     **Arguments:**
 
-    - `limit`, `v0`, `t1`, `key`, `stop_above`: as for [`covsde.solve`][].
+    - `limit`, `v0`, `t1`, `key`: as for [`covsde.solve`][].
+    - `stop_above`: stops a path at this level of `tr V/m`. It is looked at at the ends of
+      steps alone, for a bridge between them would be another for coarse and fine steps: so
+      the bias falls like the root of the step, and a small `tol` takes many levels.
     - `observable`: f, a JAX function of covariances `(num_paths, m, m)`, e.g.
       `lambda v: correlation(v)[:, 0, 1] ** 2`.
     - `tol`: the root mean square error to reach, in the unit of the observable.

@@ -58,7 +58,8 @@ class Simulation:
         grid below. Each term has its own paths.
         """
         key = jax.random.fold_in(self.coarsest.key, 2 * level + alone)
-        run = dataclasses.replace(self.coarsest.in_steps(self.steps(level)), key=key)
+        run = self.coarsest.in_steps(self.steps(level), self.scheme.problem.t1)
+        run = dataclasses.replace(run, key=key)
         first_path = jnp.asarray(CHUNK * index, jnp.uint32)
         y, controls = _terms(run, self.observable, first_path, alone)
         y = np.asarray(y, np.float64)

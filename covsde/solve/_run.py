@@ -5,6 +5,7 @@ import dataclasses
 import diffrax
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray, Scalar, UInt32
 
 from .._normals import Normals
@@ -53,14 +54,19 @@ class Run(eqx.Module):
         """Whether all paths are one, for want of noise and of different starts."""
         return self.limit.diffusion.vanishes and self.v0.ndim == 2
 
-    def in_steps(self, number: int) -> "Run":
-        """The same by equal steps, for coarse and fine ones of the same Brownian paths.
+    def in_steps(self, number: int, t1: float) -> "Run":
+        """The same by equal steps to `t1`, for coarse and fine ones of one Brownian path.
 
         No path has a clock, and levels are looked at at the ends of steps alone.
         """
-        end = self.save_times[-1]
-        steps = jnp.linspace(0.0, end, number + 1, dtype=end.dtype)
-        return dataclasses.replace(self, steps=steps, between=False, clocked=False)
+        dtype = self.v0.dtype
+        # rounded as `jnp.linspace` is in a program, and not one more to compile
+        steps = np.arange(number + 1, dtype=dtype)
+        steps *= dtype.type(t1) * np.reciprocal(dtype.type(number))
+        steps[-1] = t1
+        return dataclasses.replace(
+            self, steps=jnp.asarray(steps), between=False, clocked=False
+        )
 
     def on(self, steps: Array, save_times: Array) -> "Run":
         """The same by other steps; the last time to save is their end."""

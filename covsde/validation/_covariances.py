@@ -3,11 +3,10 @@
 import numpy as np
 
 from .. import oracles
-from .._checks import found
 from .._problem import check_problem
 from ..ensemble._checks import check_observables
-from ..oracles._sample import layer_numbers
-from ..solve import check_solver, default_solver, default_step, solve
+from ..oracles._sample import check_method, layer_numbers, sampled
+from ..solve import Scheme, solved
 from ._sides import Asked, Sides, note_rounding
 
 
@@ -28,53 +27,28 @@ def covariances(asked: Asked) -> Sides:
             f"`v0` must be one covariance (m, m) here; got shape {problem.v0.shape}. To "
             "compare random starts, call `solve` and `oracles.sample` yourself."
         )
-    m, observables = problem.v0.shape[-1], asked.observables
+    m, observables = problem.m, asked.observables
     observables = check_observables(
         limit.observables(m) if observables is None else observables,
         (m, m),
         problem.v0.dtype,
     )
-    if asked.method not in ("gram", "weights"):
-        raise ValueError(
-            f'`method` must be "gram" or "weights"; got {found(asked.method)}. "gram" is '
-            'fast and has the same law as "weights".'
-        )
-    times = np.union1d(problem.save_times, problem.t1)
+    check_method(asked.method)
+    problem = problem._replace(save_times=problem.times)
     per_time = {n: oracles.finite_network(limit, n).layers_per_time for n in widths}
     for layers in per_time.values():
-        layer_numbers(times, problem.t1, layers)
-    solver = default_solver(limit) if asked.solver is None else check_solver(asked.solver)
+        layer_numbers(problem.save_times, problem.t1, layers)
     dt0 = asked.dt0
     if dt0 is None and stop_above is not None and not limit.diffusion.vanishes:
-        step = default_step(solver, limit, m, problem.v0, problem.t1)
+        step = Scheme.of(problem, asked.solver).default_step
         dt0 = min(step, 1 / per_time[widths[-1]])
 
-    def solved(key):
-        return solve(
-            limit,
-            problem.v0,
-            problem.t1,
-            key=key,
-            num_paths=problem.num_paths,
-            dt0=dt0,
-            solver=asked.solver,
-            saveat=times,
-            stop_above=stop_above,
-        )
+    def solve(key):
+        return solved(problem._replace(key=key), asked.solver, dt0)
 
-    def sampled(width, key, progress):
-        return oracles.sample(
-            limit,
-            problem.v0,
-            problem.t1,
-            width=width,
-            key=key,
-            num_networks=asked.num_networks,
-            method=asked.method,
-            saveat=times,  # pyright: ignore[reportArgumentType]
-            stop_above=stop_above,
-            progress=progress,
-        )
+    def sample(width, key, progress):
+        networks = problem._replace(key=key, num_paths=asked.num_networks)
+        return sampled(networks, width, asked.method, progress)
 
     def notes(ours, theirs) -> list[str]:
         said = []
@@ -94,4 +68,4 @@ def covariances(asked: Asked) -> Sides:
         return said
 
     start = np.asarray(problem.v0)
-    return Sides(start, problem.t1, problem.key, start, observables, solved, sampled, notes)
+    return Sides(start, problem.t1, problem.key, start, observables, solve, sample, notes)
