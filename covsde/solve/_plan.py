@@ -79,7 +79,7 @@ class Scheme(NamedTuple):
             limit=problem.limit,
             solver=self.solver,
             v0=problem.v0,
-            steps=jnp.asarray(steps, dtype),
+            steps=jnp.asarray(steps.astype(dtype), dtype),
             save_times=jnp.asarray(problem.times, dtype),
             dt0=jnp.asarray(dt0, dtype),
             level=problem.stop_level,

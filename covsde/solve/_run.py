@@ -60,13 +60,12 @@ class Run(eqx.Module):
         No path has a clock, and levels are looked at at the ends of steps alone.
         """
         dtype = self.v0.dtype
-        # rounded as `jnp.linspace` is in a program, and not one more to compile
+        # rounded as `jnp.linspace` is in a program, without one more to compile
         steps = np.arange(number + 1, dtype=dtype)
         steps *= dtype.type(t1) * np.reciprocal(dtype.type(number))
         steps[-1] = t1
-        return dataclasses.replace(
-            self, steps=jnp.asarray(steps), between=False, clocked=False
-        )
+        steps = jnp.asarray(steps, dtype)
+        return dataclasses.replace(self, steps=steps, between=False, clocked=False)
 
     def on(self, steps: Array, save_times: Array) -> "Run":
         """The same by other steps; the last time to save is their end."""
