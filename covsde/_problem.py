@@ -17,7 +17,7 @@ from ._checks import (
     real_array,
 )
 from ._times import check_save_times, check_time
-from .limits import AbstractLimit
+from .limits import AbstractLimit, Bounds
 
 _SYMMETRY_TOLERANCE = 1e-6
 
@@ -25,14 +25,30 @@ _Module = TypeVar("_Module", bound=eqx.Module)
 
 
 class Problem(NamedTuple):
-    """A checked problem: start, times to save, level, randomness."""
+    """A checked problem: the limit, its start, times to save, a level, randomness."""
 
+    limit: AbstractLimit
     v0: jax.Array  # (m, m) or (num_paths, m, m)
     save_times: np.ndarray  # increasing, the last at most t1
     t1: float
     level: float
     key: jax.Array
     num_paths: int
+
+    @property
+    def m(self) -> int:
+        """The number of inputs."""
+        return self.v0.shape[-1]
+
+    @property
+    def bounds(self) -> Bounds:
+        """What the limit promises with these inputs."""
+        return self.limit.bounds(self.m)
+
+    @property
+    def times(self) -> np.ndarray:
+        """The times to save, and the end."""
+        return np.union1d(self.save_times, self.t1)
 
     @property
     def stop_level(self) -> jax.Array | None:
@@ -43,7 +59,15 @@ class Problem(NamedTuple):
 
 
 def check_problem(
-    limit, v0, t1, *, key, num_paths, saveat, stop_above, paths_name="num_paths"
+    limit,
+    v0,
+    t1,
+    *,
+    key,
+    num_paths,
+    saveat=None,
+    stop_above=None,
+    paths_name="num_paths",
 ) -> Problem:
     """Refuses a limit, start, time, key, number of paths or level that has no meaning."""
     if not isinstance(limit, AbstractLimit):
@@ -62,9 +86,8 @@ def check_problem(
         )
     t1 = check_time("t1", t1)
     save_times = check_save_times(saveat, t1, v0.dtype)
-    return Problem(
-        v0, save_times, t1, check_level(stop_above, v0), check_key(key), num_paths
-    )
+    level = check_level(stop_above, v0)
+    return Problem(limit, v0, save_times, t1, level, check_key(key), num_paths)
 
 
 def in_dtype(module: _Module, dtype) -> _Module:

@@ -133,7 +133,7 @@ def of_all_saved(c_plus, num_paths, saveat):
 def test_modes_agree_whatever_is_kept(monkeypatch):
     """Forward; and in reverse by blocks of steps, the last padded, and parts of paths."""
     monkeypatch.setattr(sys.modules["covsde.solve._grid"], "_STATES_KEPT", 3)
-    monkeypatch.setattr(sys.modules["covsde.solve._plan"], "_ENTRIES_KEPT", 0)
+    monkeypatch.setattr(sys.modules["covsde.solve._simulate"], "_ENTRIES_KEPT", 0)
 
     def statistic(c_plus):
         return of_all_saved(c_plus, PATHS + 1, [0.0, T / 4, T])
@@ -149,9 +149,9 @@ def test_modes_agree_whatever_is_kept(monkeypatch):
 
 def test_memory_is_that_of_a_part(monkeypatch):
     """The temporary memory of a compiled gradient, one input, parts of 1024 paths."""
-    plan = sys.modules["covsde.solve._plan"]
-    monkeypatch.setattr(plan, "_ENTRIES_IN_CACHE", 2**10)
-    monkeypatch.setattr(plan, "_ENTRIES_KEPT", 0)
+    module = sys.modules["covsde.solve._simulate"]
+    monkeypatch.setattr(module, "_ENTRIES_IN_CACHE", 2**10)
+    monkeypatch.setattr(module, "_ENTRIES_KEPT", 0)
     v0, steps, cell = jnp.ones((1, 1)), 64, 8  # bytes
 
     def memory(num_paths):

@@ -432,7 +432,7 @@ def test_whether_a_start_is_taken_is_known_of_traced_parameters():
 
 
 class Tame(covsde.AbstractLimit):
-    """A limit of a user's that knows that it does not explode."""
+    """A limit of a user's that knows its longest step, and that it does not explode."""
 
     drift: covsde.AbstractDrift
     diffusion: covsde.AbstractDiffusion
@@ -442,7 +442,7 @@ class Tame(covsde.AbstractLimit):
 
 
 class TameBounds(Bounds):
-    can_explode = False
+    can_explode, max_step = False, 0.5
 
 
 class Growth(covsde.AbstractDrift):
@@ -459,3 +459,5 @@ def test_a_limit_that_knows_its_bounds_is_believed():
         tame, v0, 0.25, covsde.observables.Entry(0, 0), tol=0.1, key=jax.random.key(0)
     )
     assert abs(found.value - np.exp(0.25)) < 4 * found.error
+    with pytest.raises(ValueError, match=r"`dt0` must be at most 0\.5 for"):
+        covsde.solve(tame, v0, 1.0, key=jax.random.key(0), num_paths=1, dt0=0.6)

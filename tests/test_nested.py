@@ -8,7 +8,7 @@ import pytest
 import covsde
 from covsde import ShapedMLP, ShapedReLU
 from covsde.convergence import nested
-from covsde.solve import brownian, integrate
+from covsde.solve import integrate, plan
 
 RELU = ShapedMLP(ShapedReLU(0.0, -1.0))
 V0 = jnp.array([[1.0, 0.3], [0.3, 1.0]])
@@ -53,10 +53,11 @@ def test_paths_approach_one_another(paths):
 def test_what_is_saved_between_is_not_used():
     """Saving completes the flow that is pending, of what is saved alone."""
     coarse = solved(solver=covsde.PalindromicStrang())[0]
-    key, grid = jax.random.key(0), jnp.linspace(0, 0.5, 64 + 1)
-    path = brownian(RELU, V0, grid, 2, key=key, num_paths=2000)
-    steps, solver = grid[::16], covsde.PalindromicStrang()
-    end, _, _ = integrate(RELU, solver, V0, path, steps, steps[-1:], None, True)
+    solver = covsde.PalindromicStrang()
+    run, _ = plan(RELU, V0, 0.5, key=jax.random.key(0), num_paths=2000, solver=solver)
+    fine = run.in_steps(64, 0.5)
+    path = fine.brownian(2, num_paths=2000)
+    end, _, _ = integrate(fine.on(fine.steps[::16], fine.save_times), path)
     np.testing.assert_allclose(coarse.vs[:, -1], end[:, 0], rtol=1e-12, atol=1e-14)
 
 

@@ -16,6 +16,8 @@ from covsde import (
     ShapedResNet,
     ShapedSmooth,
 )
+from covsde._problem import check_problem
+from covsde.solve._range import check_range
 
 KEY = jax.random.key(3)
 RELU, LINEAR = ShapedMLP(ShapedReLU(0.0, -1.0)), ShapedMLP(Identity())
@@ -112,9 +114,10 @@ def test_more_paths_reach_farther():
 
 def test_norms_that_follow_another_law_are_not_judged():
     """A tanh is stationary; what stops above never reaches the end above."""
-    from covsde.solve import check_range
 
-    tanh = ShapedMLP(ShapedSmooth(jnp.tanh, a=0.5))
-    check_range(tanh, start(2, FLOAT32), 1e4, 1000)
-    check_range(BRANCHES, start(2, FLOAT32), 1e4, 1000, level=8.0)
-    jax.jit(lambda v0: check_range(RELU, v0, 1e4, 1000))(start(2, FLOAT32))
+    def check(limit, v0, **options):
+        check_range(check_problem(limit, v0, 1e4, key=KEY, num_paths=1000, **options))
+
+    check(ShapedMLP(ShapedSmooth(jnp.tanh, a=0.5)), start(2, FLOAT32))
+    check(BRANCHES, start(2, FLOAT32), stop_above=8.0)
+    jax.jit(lambda v0: check(RELU, v0))(start(2, FLOAT32))

@@ -7,7 +7,8 @@ import equinox as eqx
 import numpy as np
 
 from .._names import full_name
-from ..solve import check_solver
+from .._problem import Problem
+from ..solve import Scheme, check_solver
 
 
 class Extrapolated(eqx.Module):
@@ -34,13 +35,13 @@ class Extrapolated(eqx.Module):
 
 
 class Combination(NamedTuple):
-    """A row of a study: a solver, and the means of it that are combined.
+    """A row of a study: a scheme, and the means of it that are combined.
 
     `power` is `2^p` of the extrapolation, and 0 where there is none.
     """
 
     name: str
-    solver: diffrax.AbstractSolver
+    scheme: Scheme
     steps: tuple[int, ...]
     power: float
 
@@ -59,22 +60,24 @@ class Combination(NamedTuple):
         return (self.power * finer - plain) / (self.power - 1)
 
 
-def combination(solver, steps: tuple[int, ...]) -> Combination:
+def combination(problem: Problem, solver, steps: tuple[int, ...]) -> Combination:
     """The row of a solver, or of an extrapolated one."""
+    name, power = full_name(solver), 0.0
     if isinstance(solver, Extrapolated):
-        power = 2.0 ** getattr(solver.solver, "weak_order", 1)
-        return Combination(full_name(solver), solver.solver, steps, power)
-    return Combination(full_name(solver), check_solver(solver), steps, 0.0)
+        solver = solver.solver
+        power = 2.0 ** getattr(solver, "weak_order", 1)
+    return Combination(name, Scheme.of(problem, check_solver(solver)), steps, power)
 
 
-def runs(rows: list[Combination]) -> list[tuple[list[int], tuple[int, ...]]]:
+def shared(rows: list[Combination]) -> list[tuple[list[int], tuple[int, ...]]]:
     """The rows that share a solver, and all the numbers of steps that they take."""
-    shared: list[list[int]] = []
+    groups: list[list[int]] = []
     for i, row in enumerate(rows):
-        same = (r for r in shared if bool(eqx.tree_equal(rows[r[0]].solver, row.solver)))
+        solver = row.scheme.solver
+        same = (g for g in groups if eqx.tree_equal(rows[g[0]].scheme.solver, solver))
         found = next(same, None)
         if found is None:
-            shared.append([i])
+            groups.append([i])
         else:
             found.append(i)
-    return [(r, tuple(sorted(set().union(*(rows[i].numbers for i in r))))) for r in shared]
+    return [(g, tuple(sorted(set().union(*(rows[i].numbers for i in g))))) for g in groups]

@@ -5,25 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import diffrax
-import jax.numpy as jnp
-from jaxtyping import ArrayLike, Float, PRNGKeyArray
+from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray
 
 from .._jit import jit
-from .._problem import check_problem, in_dtype
+from .._problem import check_problem
 from ..limits import AbstractLimit
 from ..solution import Solution
-from ..solve import (
-    brownian,
-    cells_per_step,
-    check_covariances,
-    check_drift,
-    check_range,
-    check_singular,
-    check_solver,
-    check_step,
-    default_solver,
-    integrate,
-)
+from ..solve import Paths, Run, Scheme, cells_per_step, check_covariances, integrate
 from ..solvers import MagnusStrang
 from ._steps import check_steps
 
@@ -46,7 +34,9 @@ def nested(
 
     **Arguments:**
 
-    - `limit`, `v0`, `t1`, `key`, `num_paths`, `stop_above`: as for [`covsde.solve`][].
+    - `limit`, `v0`, `t1`, `key`, `num_paths`: as for [`covsde.solve`][].
+    - `stop_above`: stops a path at this level of `tr V/m`, which is looked at at the ends
+      of steps alone: `stopped_at` is right to order ½ in the step.
     - `steps`: numbers of equal steps to `t1`, each a multiple of the one before.
     - `solver`: None picks [`covsde.MagnusStrang`][], of strong order 1, where the noise is
       `√Γ F dS Fᵀ`, and `default_solver(limit)` for any other.
@@ -58,44 +48,23 @@ def nested(
     beyond the solver's bound.
     """
     problem = check_problem(
-        limit,
-        v0,
-        t1,
-        key=key,
-        num_paths=num_paths,
-        saveat=None,
-        stop_above=stop_above,
+        limit, v0, t1, key=key, num_paths=num_paths, stop_above=stop_above
     )
     check_covariances(limit, "nested")
     numbers = check_steps(steps)
-    if solver is None:
-        congruence = limit.diffusion.is_congruence
-        solver = MagnusStrang() if congruence else default_solver(limit)
-    solver = check_solver(solver)
-    check_drift(limit, problem.v0, problem.t1)
-    m = problem.v0.shape[-1]
-    check_step(problem.t1 / numbers[0], solver, limit, m, problem.t1)
-    check_range(limit, problem.v0, problem.t1, problem.num_paths, problem.level)
-    regular = check_singular(problem.v0, limit, solver)
-    runs = _nested(
-        limit,
-        solver,
-        problem.v0,
-        jnp.asarray(problem.t1, problem.v0.dtype),
-        problem.stop_level,
-        problem.key,
-        problem.num_paths,
-        numbers,
-        regular,
-    )
+    if solver is None and limit.diffusion.is_congruence:
+        solver = MagnusStrang()
+    run, _ = Scheme.of(problem, solver).run(problem.t1 / numbers[0])
+    run = run.in_steps(numbers[-1], problem.t1)
+    runs = _nested(run, problem.num_paths, numbers)
     return tuple(
         Solution(
             ts=ts,
             vs=paths.vs,
             stopped_at=paths.stopped_at,
             limit=limit,
-            key=problem.key,
-            solver=solver,
+            key=run.key,
+            solver=run.solver,
             dt0=problem.t1 / number,
             projections=paths.projections,
         )
@@ -104,14 +73,9 @@ def nested(
 
 
 @jit
-def _nested(limit, solver, v0, t1, level, key, num_paths, numbers, regular):
-    limit = in_dtype(limit, v0.dtype)
-    grid = jnp.linspace(0.0, t1, numbers[-1] + 1, dtype=v0.dtype)
-    path = brownian(limit, v0, grid, cells_per_step(solver), key=key, num_paths=num_paths)
-    runs = []
-    for number in numbers:
-        steps = grid[:: numbers[-1] // number]
-        runs.append(
-            (steps, integrate(limit, solver, v0, path, steps, steps, level, regular))
-        )
-    return runs
+def _nested(
+    run: Run, num_paths: int, numbers: tuple[int, ...]
+) -> list[tuple[Array, Paths]]:
+    path = run.brownian(cells_per_step(run.solver), num_paths=num_paths)
+    grids = [run.steps[:: numbers[-1] // number] for number in numbers]
+    return [(steps, integrate(run.on(steps, steps), path)) for steps in grids]

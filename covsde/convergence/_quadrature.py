@@ -7,10 +7,9 @@ import numpy as np
 
 from .._names import full_name
 from .._problem import Problem
-from ..limits import AbstractLimit
 from ._chain import Chain
 from ._coordinates import closed_coordinate, exact_mean, on_coordinate
-from ._extrapolated import Combination, runs
+from ._extrapolated import Combination, shared
 from ._order import Errors, numerical_errors
 
 # Nodes of the grid and spacing of the normals, each finer than the one before.
@@ -22,10 +21,9 @@ _FEWER_NODES = 72
 
 
 def integrated(
-    limit: AbstractLimit,
+    problem: Problem,
     rows: list[Combination],
     observable: Callable,
-    problem: Problem,
     exact: float | None,
     confidence: float,
 ) -> tuple[list[Errors], str]:
@@ -39,12 +37,13 @@ def integrated(
             f"`v0` must be float64 for a quadrature; got {problem.v0.dtype}. Switch it on "
             'with `jax.config.update("jax_enable_x64", True)`.'
         )
-    coordinate = closed_coordinate(limit, observable, problem.v0.shape[-1])
+    limit = problem.limit
+    coordinate = closed_coordinate(limit, observable, problem.m)
     start, t1 = float(coordinate.of(problem.v0)), problem.t1
     f = on_coordinate(coordinate, observable)
     unsure, words = 0.0, "" if exact is None else f"{exact:.10g}"
     if exact is None:
-        if limit.bounds(problem.v0.shape[-1]).can_explode:
+        if problem.bounds.can_explode:
             raise ValueError(
                 "`exact` must be given for a quadrature with a limit that can explode, "
                 f"whose mean the generator does not tell; got {full_name(limit)}."
@@ -53,8 +52,8 @@ def integrated(
         other = exact_mean(coordinate, limit, f, start, t1, _FEWER_NODES)
         unsure, words = abs(exact - other), f"{exact:.10g}, of the generator"
     errors: dict[int, Errors] = {}
-    for indices, numbers in runs(rows):
-        chain = Chain(coordinate, limit, rows[indices[0]].solver)
+    for indices, numbers in shared(rows):
+        chain = Chain(coordinate, limit, rows[indices[0]].scheme.solver)
 
         def mean(number, resolution, chain=chain):
             return chain.mean(f, start, t1, number, *resolution)

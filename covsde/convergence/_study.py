@@ -13,7 +13,7 @@ from .._checks import found, is_concrete, is_real
 from .._names import full_name
 from .._problem import check_problem
 from ..limits import AbstractLimit
-from ..solve import check_covariances, check_drift, check_range, check_singular, check_step
+from ..solve import check_covariances
 from ._extrapolated import Extrapolated, combination
 from ._order import Errors
 from ._paths import sampled
@@ -113,8 +113,6 @@ def study(
         t1,
         key=jax.random.key(0) if quadrature else key,
         num_paths=num_paths,
-        saveat=None,
-        stop_above=None,
     )
     check_covariances(limit, "study")
     numbers = check_steps(steps)
@@ -133,21 +131,14 @@ def study(
             "`strong` must be False for a quadrature and for an extrapolated solver, which "
             "have means and no paths; got True. Leave them out for strong errors."
         )
-    check_drift(limit, problem.v0, problem.t1)
-    if not quadrature:  # which sees no norms
-        check_range(limit, problem.v0, problem.t1, problem.num_paths)
-    m = problem.v0.shape[-1]
-    rows = [combination(solver, numbers) for solver in solvers]
+    rows = [combination(problem, solver, numbers) for solver in solvers]
     for row in rows:
-        check_step(problem.t1 / numbers[0], row.solver, limit, m, problem.t1)
-        check_singular(problem.v0, limit, row.solver)
+        row.scheme.check_step(problem.t1 / numbers[0])
     exact = None if exact is None else float(exact)
     if quadrature:
-        errors, reference = integrated(limit, rows, observable, problem, exact, confidence)
+        errors, reference = integrated(problem, rows, observable, exact, confidence)
     else:
-        errors, reference = sampled(
-            limit, rows, observable, problem, exact, strong, confidence
-        )
+        errors, reference = sampled(rows, observable, exact, strong, confidence)
     kind = "strong" if strong else "weak"
     title = f"{kind} errors of {full_name(limit)} at t = {problem.t1:g}"
     paths = None if quadrature else problem.num_paths

@@ -115,7 +115,7 @@ def ensemble(
         stop_above=stop_above,
         normals=normals,
     )
-    if not is_concrete(eqx.filter(run, eqx.is_array)):
+    if not is_concrete(run):
         raise TypeError(
             "`limit`, `v0` and `key` must be known for `ensemble`, which runs chunk after "
             "chunk; got values traced by JAX. Call it outside `jit`, `grad` and `vmap`."
@@ -131,9 +131,9 @@ def ensemble(
     asked, processes = share(num_paths, i, of), jax.process_count()
     part = i * processes + jax.process_index(), of * processes
     paths = share(num_paths, *part)
-    block = block_size(paths.size, paths_at_a_time(run.v0.shape[-1]))
+    block = block_size(paths.size, paths_at_a_time(run.m))
     if chunk_size is None:
-        size = run.num_saved * run.v0.shape[-1] ** 2 * run.v0.dtype.itemsize
+        size = run.num_saved * run.m**2 * run.v0.dtype.itemsize
         chunk_size = default_chunk_size(paths.size, size, block)
     made = recipe(run, survey, num_paths, dt0, whole=of == 1 and folder is None)
 

@@ -53,7 +53,7 @@ def digest(*arrays) -> str:
 def _program(run: Run, survey: Survey) -> str:
     """A digest of one block of paths and its tally, as JAX traces it."""
     arrays, static = eqx.partition((run, survey), eqx.is_array)
-    block = paths_at_a_time(run.v0.shape[-1])
+    block = paths_at_a_time(run.m)
 
     def one_block(arrays, first):
         run, survey = eqx.combine(arrays, static)

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import diffrax
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
@@ -16,14 +15,7 @@ from .._problem import check_problem
 from .._progress import check_progress, reporting
 from .._trial import try_observable
 from ..limits import AbstractLimit
-from ..solve import (
-    check_covariances,
-    check_drift,
-    check_range,
-    check_singular,
-    check_solver,
-    default_solver,
-)
+from ..solve import Scheme, check_covariances
 from ._ledger import Ledger
 from ._multilevel import least_budget, multilevel
 from ._result import Estimate
@@ -58,7 +50,10 @@ def estimate(
 
     **Arguments:**
 
-    - `limit`, `v0`, `t1`, `key`, `stop_above`: as for [`covsde.solve`][].
+    - `limit`, `v0`, `t1`, `key`: as for [`covsde.solve`][].
+    - `stop_above`: stops a path at this level of `tr V/m`. It is looked at at the ends of
+      steps alone, for a bridge between them would be another for coarse and fine steps: so
+      the bias falls like the root of the step, and a small `tol` takes many levels.
     - `observable`: f, a JAX function of covariances `(num_paths, m, m)`, e.g.
       `lambda v: correlation(v)[:, 0, 1] ** 2`.
     - `tol`: the root mean square error to reach, in the unit of the observable.
@@ -81,9 +76,7 @@ def estimate(
     Source: Giles (2008), "Multilevel Monte Carlo Path Simulation"; Giles, Szpruch (2014),
     "Antithetic multilevel Monte Carlo estimation".
     """
-    problem = check_problem(
-        limit, v0, t1, key=key, num_paths=1, saveat=None, stop_above=stop_above
-    )
+    problem = check_problem(limit, v0, t1, key=key, num_paths=1, stop_above=stop_above)
     if problem.v0.ndim != 2:
         raise ValueError(
             f"`v0` must be one covariance (m, m) here; got shape {problem.v0.shape}. "
@@ -104,23 +97,20 @@ def estimate(
     check_progress(progress, "(done, total, error)")
     check_covariances(limit, "estimate")
     # what is made of constants is traced where everything is
-    if not is_concrete((eqx.filter(limit, eqx.is_array), problem, jnp.zeros(()))):
+    if not is_concrete((problem, jnp.zeros(()))):
         raise TypeError(
             "`estimate` decides by what it measures and cannot be traced by JAX. Call it "
             "outside `jit`, `grad` and `vmap`."
         )
-    if limit.bounds(problem.v0.shape[-1]).can_explode and stop_above is None:
+    if problem.bounds.can_explode and stop_above is None:
         raise ValueError(
             f"`limit` must not explode for its expectations to exist; got "
             f"{full_name(limit)}. Pass `stop_above`, for the expectation at V stopped at a "
             "level, or ask for medians and quantiles of `solve`."
         )
-    solver = default_solver(limit) if solver is None else check_solver(solver)
-    check_drift(limit, problem.v0, problem.t1)
-    check_range(limit, problem.v0, problem.t1, MOST_PATHS, problem.level)
-    regular = check_singular(problem.v0, limit, solver)
+    scheme = Scheme.of(problem._replace(num_paths=MOST_PATHS), solver)
     _check_observable(observable, problem.v0)
-    simulation = Simulation(limit, solver, observable, problem, regular)
+    simulation = Simulation(scheme, observable)
     least = least_budget(simulation)
     if budget is not None:
         accepted = f"a number of at least {least:,} steps here, or None"

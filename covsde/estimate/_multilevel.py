@@ -41,6 +41,7 @@ def multilevel(
         needed = ledger.spent
     else:
         needed += _levels_to_come(simulation, last, bias / (_BIAS_SHARE**0.5 * tol))
+    problem = simulation.scheme.problem
     value = float(weights @ [term.run.mean for term in terms])
     half = max(quantile * error, bias)
     levels = (
@@ -57,7 +58,7 @@ def multilevel(
         levels=tuple(levels),
         cost=ledger.spent,
         needed=int(needed),
-        name=f"{full_name(simulation.limit)} at t = {simulation.problem.t1:g}",
+        name=f"{full_name(problem.limit)} at t = {problem.t1:g}",
     )
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._checks import count, found, is_concrete
-from .._problem import check_problem, in_dtype
+from .._problem import Problem, check_problem, in_dtype
 from ..limits import AbstractLimit
 from ..solution import Solution, solution_of
 from . import _gram, _weights
@@ -70,24 +69,30 @@ def sample(
         stop_above=stop_above,
         paths_name="num_networks",
     )
-    if not is_concrete((eqx.filter(limit, eqx.is_array), problem.v0, problem.key)):
+    return sampled(problem, width, method, progress)
+
+
+def sampled(
+    problem: Problem,
+    width: int,
+    method: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> Solution:
+    """Networks of a checked problem, as many as it has paths."""
+    if not is_concrete(problem):
         raise TypeError(
             "`oracles.sample` runs a loop on the host and cannot be traced by JAX. Call "
             "it outside `jit`, `grad` and `vmap`."
         )
     width = count("width", width, "It is the number of neurons of a hidden layer.")
-    if not isinstance(method, str) or method not in _METHODS:
-        raise ValueError(
-            f'`method` must be "gram" or "weights"; got {found(method)}. "gram" is fast '
-            'and has the same law as "weights".'
-        )
+    check_method(method)
     if progress is not None and not callable(progress):
         raise TypeError(
             f"`progress` must be a function of two integers, done and total; got "
             f"{found(progress)}. None reports nothing."
         )
     dtype = problem.v0.dtype
-    network = in_dtype(finite_network(limit, width), dtype)
+    network = in_dtype(finite_network(problem.limit, width), dtype)
     per_time = network.layers_per_time
     layers, depth = layer_numbers(problem.save_times, problem.t1, per_time)
     vs, stopped_at = _in_chunks(method, network, problem, layers, depth, progress)
@@ -95,11 +100,20 @@ def sample(
         ts=jnp.asarray(layers / per_time, dtype),
         vs=network.read(vs),
         stopped_at=stopped_at,
-        limit=limit,
+        limit=problem.limit,
         key=problem.key,
         width=width,
         method=method,
     )
+
+
+def check_method(method) -> None:
+    """Refuses what is no way to sample."""
+    if not isinstance(method, str) or method not in _METHODS:
+        raise ValueError(
+            f'`method` must be "gram" or "weights"; got {found(method)}. "gram" is fast '
+            'and has the same law as "weights".'
+        )
 
 
 def layer_numbers(
@@ -129,7 +143,7 @@ def _in_chunks(
     method, network, problem, layers: np.ndarray, depth: int, progress
 ) -> tuple[Array, Array]:
     sampler = _METHODS[method]
-    total, m = problem.num_paths, problem.v0.shape[-1]
+    total, m = problem.num_paths, problem.m
     # chunks of equal size, so that one compilation serves all
     chunks = -(-total // sampler.chunk_size(network.width, m))
     size = -(-total // chunks)

@@ -1,4 +1,4 @@
-"""What is refused before anything is compiled: wrong solvers, steps, drifts, starts."""
+"""What is refused before anything is compiled: wrong drifts, starts, functionals."""
 
 from collections.abc import Mapping
 
@@ -9,25 +9,10 @@ import numpy as np
 from jaxtyping import Array
 
 from .._checks import found, is_concrete
+from .._problem import Problem
 from ..drifts import AbstractDrift
 from ..functionals import AbstractFunctional
-from ..limits import AbstractLimit
 from ..matrices import SINGULAR_PIVOT
-from ._defaults import max_step
-
-
-def check_step(dt0: float, solver, limit: AbstractLimit, m: int, t1: float = 1.0) -> None:
-    """Refuses a step beyond the bound for which the scheme is proven to work."""
-    if not is_concrete(eqx.filter(limit, eqx.is_array)):
-        return
-    bound = max_step(solver, limit, m, t1)
-    if dt0 > bound * (1 + 1e-9):
-        raise ValueError(
-            f"`dt0` must be at most {bound:.6g} for {type(solver).__name__} with this "
-            f"limit and m = {m}; got {dt0:g}. Pass a smaller step, or None to have one "
-            "chosen."
-        )
-
 
 # names of a solution's file
 _TAKEN = {"v", "stopped_at", "projections", "path", "time", "a", "b"}
@@ -61,17 +46,18 @@ def check_functionals(functionals) -> dict[str, AbstractFunctional]:
     return dict(functionals)
 
 
-def check_drift(limit: AbstractLimit, v0: Array, t1: float) -> None:
+def check_drift(problem: Problem) -> None:
     """Refuses a drift written for one matrix that is not one, or points out of the cone.
 
     By a trial: of its value at `v0`, and at singular covariances near it, at 0 and `t1`.
     """
+    limit, v0 = problem.limit, problem.v0
     if not is_concrete((limit, v0)):
         return
     for part in limit.drift.summands:
         if type(part).batched is AbstractDrift.batched:
             with jax.ensure_compile_time_eval():
-                _check_part(part, v0 if v0.ndim == 2 else v0[0], t1)
+                _check_part(part, v0 if v0.ndim == 2 else v0[0], problem.t1)
 
 
 def _check_part(drift: AbstractDrift, v0: Array, t1: float) -> None:
@@ -149,19 +135,19 @@ def _is_regular(v0: np.ndarray) -> bool:
     return bool(np.all(pivots > tolerance * np.diagonal(v0, axis1=-2, axis2=-1)))
 
 
-def check_singular(v0: Array, limit: AbstractLimit, solver) -> bool:
+def check_singular(problem: Problem, solver) -> bool:
     """Whether `v0` is known to be regular; refuses a singular one that no flow accepts."""
-    if not is_concrete(v0):
+    if not is_concrete(problem.v0):
         return False
-    if _is_regular(np.asarray(v0)):
+    if _is_regular(np.asarray(problem.v0)):
         return True
-    drift_accepts = limit.drift.accepts_singular
+    drift_accepts = problem.bounds.accepts_singular
     if drift_accepts and getattr(solver, "accepts_singular", False):
         return False
     culprit = (
         f"the solver {type(solver).__name__} needs"
         if drift_accepts
-        else f"the flow of {type(limit.drift).__name__} needs"
+        else f"the flow of {type(problem.limit.drift).__name__} needs"
     )
     raise ValueError(
         f"`v0` must be positive definite here: {culprit} an invertible start; got a "

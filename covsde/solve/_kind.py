@@ -10,26 +10,27 @@ from ..limits import AbstractLimit
 from ..solvers import LinearParabola
 
 
-def check_kind(
-    limit: AbstractLimit,
-    solver: diffrax.AbstractSolver,
-    functionals: Mapping[str, AbstractFunctional],
-) -> None:
-    """Refuses a solver, or a functional, of states that the limit does not have."""
-    fits, name = isinstance(solver, LinearParabola), full_name(limit)
+def check_kind(limit: AbstractLimit, solver: diffrax.AbstractSolver) -> None:
+    """Refuses a solver of states that the limit does not have."""
+    fits = isinstance(solver, LinearParabola)
     if fits and not limit.is_number:
         raise TypeError(
-            f"`solver` must be of covariances; got LinearParabola() for {name}, which is "
-            "of one number in a linear equation. Leave it out to have one chosen."
+            f"`solver` must be of covariances; got LinearParabola() for "
+            f"{full_name(limit)}, which is of one number in a linear equation. Leave it "
+            "out to have one chosen."
         )
-    if not limit.is_number:
-        return
-    if not fits:
+    if limit.is_number and not fits:
         raise TypeError(
             f"`solver` must be LinearParabola() for {type(limit).__name__}, whose state "
             f"is a number; got {full_name(solver)}. Leave it out: `dt0` sets its step."
         )
-    for one in functionals.values():
+
+
+def check_tilts(
+    limit: AbstractLimit, functionals: Mapping[str, AbstractFunctional]
+) -> None:
+    """Refuses a tilt of a limit of one number."""
+    for one in functionals.values() if limit.is_number else ():
         if type(one).tilt is not AbstractFunctional.tilt:
             raise TypeError(
                 f"`functionals` must not tilt {type(limit).__name__}, whose state is a "

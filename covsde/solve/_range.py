@@ -2,13 +2,12 @@
 
 import statistics
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array
 
 from .._checks import is_concrete
+from .._problem import Problem
 from ..limits import AbstractLimit
 
 # The probability that any of the paths leaves what is accepted.
@@ -17,9 +16,7 @@ _RISK = 1e-6
 _TIMES = 1025
 
 
-def check_range(
-    limit: AbstractLimit, v0: Array, t1: float, num_paths: int, level: float = np.inf
-) -> None:
+def check_range(problem: Problem) -> None:
     """Refuses norms `V^{aa}` that would leave the numbers of the dtype before `t1`.
 
     Where they are geometric Brownian motions, `log V^{aa}` is a normal of mean
@@ -27,7 +24,8 @@ def check_range(
     floats do. The least is `tiny/ε`, of which a difference in the last digit is a float
     yet, and by symmetry the largest `ε max`. Paths that stop at a level never get there.
     """
-    if not is_concrete((eqx.filter(limit, eqx.is_array), v0)):
+    limit, v0, t1, num_paths = problem.limit, problem.v0, problem.t1, problem.num_paths
+    if not is_concrete((limit, v0)):
         return
     with jax.ensure_compile_time_eval():
         growth = limit.drift.growth
@@ -48,10 +46,10 @@ def check_range(
                 f"another scale{wider}."
             )
     times = np.linspace(0.0, t1, _TIMES)
-    fallen, risen = _spread(limit, float(growth), times, num_paths * v0.shape[-1])
+    fallen, risen = _spread(limit, float(growth), times, num_paths * problem.m)
     fallen, risen = np.log(lowest) + fallen, np.log(highest) + risen
     outside = fallen < np.log(least)
-    if np.isinf(level):
+    if np.isinf(problem.level):
         outside |= risen > np.log(most)
     if np.any(outside):
         low, high = (f"10^{x / np.log(10):.0f}" for x in (fallen[-1], risen[-1]))

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
 
 import diffrax
 import jax
 import jax.numpy as jnp
-import numpy as np
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
 from .._jit import jit
@@ -19,8 +17,9 @@ from ..limits import AbstractLimit
 from ..solution import Solution, solution_of
 from ._checks import check_drift
 from ._ode import SOLVER, without_noise
-from ._plan import plan, simulate
+from ._plan import Scheme
 from ._range import check_range
+from ._simulate import simulate
 
 _simulate = jit(simulate)
 
@@ -71,31 +70,39 @@ def solve(
     has no meaning, a step beyond the solver's bound, or a solver that is wrong for these
     equations.
     """
-    asked: dict[str, Any] = dict(
-        key=key, num_paths=num_paths, saveat=saveat, stop_above=stop_above
-    )
-    by_tolerance = dt0 is None and solver is None and not functionals
-    if by_tolerance and isinstance(limit, AbstractLimit) and limit.diffusion.vanishes:
-        check_normals(normals)
-        return _solve_without_noise(limit, check_problem(limit, v0, t1, **asked))
-    run, dt0 = plan(
+    problem = check_problem(
         limit,
         v0,
         t1,
-        dt0=dt0,
-        solver=solver,
-        functionals=functionals,
-        normals=normals,
-        **asked,
+        key=key,
+        num_paths=num_paths,
+        saveat=saveat,
+        stop_above=stop_above,
     )
-    num_paths, saved = int(num_paths), slice(run.num_saved)
+    return solved(problem, solver, dt0, functionals, normals)
+
+
+def solved(
+    problem: Problem,
+    solver: diffrax.AbstractSolver | None = None,
+    dt0: float | None = None,
+    functionals: Mapping[str, AbstractFunctional] | None = None,
+    normals: Normals = "box-muller",
+) -> Solution:
+    """The solution of a checked problem."""
+    by_tolerance = dt0 is None and solver is None and not functionals
+    if by_tolerance and problem.limit.diffusion.vanishes:
+        check_normals(normals)
+        return _without_noise(problem)
+    run, dt0 = Scheme.of(problem, solver).run(dt0, functionals, normals)
+    num_paths, saved = problem.num_paths, slice(run.num_saved)
     paths = _simulate(run, 1 if run.one_path else num_paths)
     paths = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_paths, *x.shape[1:])), paths)
     return solution_of(
         ts=run.ts,
         vs=paths.vs[:, saved],
         stopped_at=paths.stopped_at,
-        limit=limit,
+        limit=run.limit,
         key=run.key,
         solver=run.solver,
         dt0=dt0,
@@ -104,18 +111,18 @@ def solve(
     )
 
 
-def _solve_without_noise(limit: AbstractLimit, problem: Problem) -> Solution:
+def _without_noise(problem: Problem) -> Solution:
     """Of an ordinary equation, to a tolerance: one path for each start."""
-    check_drift(limit, problem.v0, problem.t1)
-    check_range(limit, problem.v0, problem.t1, problem.num_paths, problem.level)
-    times = jnp.asarray(np.union1d(problem.save_times, problem.t1), problem.v0.dtype)
-    vs, stopped_at = without_noise(limit, problem.v0, times, problem.stop_level)
+    check_drift(problem)
+    check_range(problem)
+    times = jnp.asarray(problem.times, problem.v0.dtype)
+    vs, stopped_at = without_noise(problem.limit, problem.v0, times, problem.stop_level)
     num_saved = problem.save_times.size
     return Solution(
         ts=times[:num_saved],
         vs=jnp.broadcast_to(vs, (problem.num_paths, *vs.shape[1:]))[:, :num_saved],
         stopped_at=jnp.broadcast_to(stopped_at, problem.num_paths),
-        limit=limit,
+        limit=problem.limit,
         key=problem.key,
         solver=SOLVER,
     )

@@ -129,7 +129,7 @@ class AbstractStrangSolver(AbstractFactorSolver):
 
     def max_step(self, limit, m, t1=1.0):
         """The longest drift flow."""
-        return float(limit.drift.max_step)
+        return limit.bounds(m).max_step
 
     def advance(self, terms, t0, t1, factor, args):
         drift, half, kicked = self._parts(terms, t0, t1, factor, args)

@@ -27,7 +27,7 @@ class WishartEuler(AbstractFactorSolver):
 
     def max_step(self, limit, m, t1=1.0):
         bartlett = 1 / max(noise_gain(self, limit, t1) * (m - 1), 1e-300)
-        return min(bartlett, float(limit.drift.max_step))
+        return min(bartlett, limit.bounds(m).max_step)
 
     def advance(self, terms, t0, t1, factor, args):
         drift, noise = terms.vf(t0, factor, args)

@@ -128,7 +128,7 @@ def check_gradients(gradients: Sequence[str], grid: Grid, run: Run) -> tuple[str
                 f"`gradients` must be names of parameters, {', '.join(grid.values)}; got "
                 f"{name!r}. () asks for none."
             )
-    can_explode = run.limit.bounds(run.v0.shape[-1]).can_explode
+    can_explode = run.limit.bounds(run.m).can_explode
     if wanted and (run.level is not None or can_explode):
         raise ValueError(
             f"`gradients` must be empty where paths can be stopped; got {wanted}. The mean "

@@ -7,7 +7,6 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 import diffrax
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -111,7 +110,7 @@ def sweep(
         stop_above=stop_above,
         normals=normals,
     )
-    if not is_concrete(eqx.filter(run, eqx.is_array)):
+    if not is_concrete(run):
         raise TypeError(
             "`v0` and `key` must be known for `sweep`, which runs point after point; got "
             "values traced by JAX. Call it outside `jit`, `grad` and `vmap`."
@@ -120,7 +119,7 @@ def sweep(
     survey = make_survey(observables, statistics, run)
     wanted = check_gradients(gradients, grid, run)
 
-    m, starts = run.v0.shape[-1], run.v0 if run.v0.ndim == 3 else run.v0[None]
+    m, starts = run.m, run.v0 if run.v0.ndim == 3 else run.v0[None]
     points = [(point, start) for point in grid.points for start in starts]
     size = min(_TOGETHER, len(points))
     held = size * run.save_times.size * m**2 * (1 + len(wanted))

@@ -14,8 +14,8 @@ from .._checks import count, count_paths, found
 from .._problem import check_problem, in_dtype
 from ..ensemble._checks import Observables, check_observables
 from ..limits import AbstractLimit
-from ..oracles._sample import layer_numbers
-from ..solve import check_solver, default_solver, default_step, solve
+from ..oracles._sample import check_method, layer_numbers, sampled
+from ..solve import Scheme, solved
 from ._notes import notes
 from ._report import Report
 from ._rows import compare
@@ -93,54 +93,36 @@ def validate(
             f"`v0` must be one covariance (m, m) here; got shape {problem.v0.shape}. To "
             "compare random starts, call `solve` and `oracles.sample` yourself."
         )
-    m, dtype = problem.v0.shape[-1], problem.v0.dtype
+    m, dtype = problem.m, problem.v0.dtype
     start = np.asarray(limit.initial(problem.v0))
     observables = check_observables(
         limit.observables(m) if observables is None else observables, start.shape, dtype
     )
-    if method not in ("gram", "weights"):
-        raise ValueError(
-            f'`method` must be "gram" or "weights"; got {found(method)}. "gram" is '
-            'fast and has the same law as "weights".'
-        )
-    times = np.union1d(problem.save_times, problem.t1)
+    check_method(method)
+    problem = problem._replace(save_times=problem.times)
     kinds = tuple(in_dtype(oracles.finite_network(limit, n), dtype) for n in widths)
     for kind in kinds:
-        layer_numbers(times, problem.t1, kind.layers_per_time)
-    chosen = default_solver(limit) if solver is None else check_solver(solver)
+        layer_numbers(problem.save_times, problem.t1, kind.layers_per_time)
     if dt0 is None and stop_above is not None and not limit.diffusion.vanishes:
-        step = default_step(chosen, limit, m, problem.v0, problem.t1)
+        step = Scheme.of(problem, solver).default_step
         dt0 = min(step, 1 / kinds[-1].layers_per_time)
 
     tell = progress or (lambda what, done, total: None)
+
+    def own_key(number: int):
+        return jax.random.fold_in(problem.key, number)
+
     tell("limit", 0, num_paths)
-    ours = solve(
-        limit,
-        problem.v0,
-        problem.t1,
-        key=jax.random.fold_in(problem.key, 0),
-        num_paths=problem.num_paths,
-        dt0=dt0,
-        solver=solver,
-        saveat=times,
-        stop_above=stop_above,
-    )
-    jax.block_until_ready(ours)
+    ours = jax.block_until_ready(solved(problem._replace(key=own_key(0)), solver, dt0))
     tell("limit", num_paths, num_paths)
 
     def networks(n: int):
         tell(f"n = {n}", 0, num_networks)
-        return oracles.sample(
-            limit,
-            problem.v0,
-            problem.t1,
-            width=n,
-            key=jax.random.fold_in(problem.key, n),
-            num_networks=num_networks,
-            method=method,
-            saveat=times,  # pyright: ignore[reportArgumentType]
-            stop_above=stop_above,
-            progress=lambda done, total: tell(f"n = {n}", done, total),
+        return sampled(
+            problem._replace(key=own_key(n), num_paths=num_networks),
+            n,
+            method,
+            lambda done, total: tell(f"n = {n}", done, total),
         )
 
     theirs = tuple(networks(n) for n in widths)

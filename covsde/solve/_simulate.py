@@ -1,0 +1,67 @@
+"""A run, simulated for any range of paths."""
+
+import dataclasses
+
+import jax
+import jax.numpy as jnp
+from jax import lax
+from jaxtyping import Array, Int
+
+from ..matrices import num_stored
+from ._integrate import Paths, on_clocks, on_grid
+from ._run import Run
+
+# Entries of a matrix of all paths that are simulated together: on a processor they stay in
+# its cache, on an accelerator they keep all of it busy.
+_ENTRIES_IN_CACHE, _ENTRIES_ON_ACCELERATOR, _LEAST_AT_A_TIME = 2**14, 2**24, 64
+# Entries of all states that are kept for a derivative in reverse mode, 128 MB in float64.
+# Of more paths and steps, each part is simulated once more, and only its states are kept.
+_ENTRIES_KEPT = 2**24
+
+
+def paths_at_a_time(m: int) -> int:
+    """As many paths as are simulated together."""
+    cached = jax.default_backend() == "cpu"
+    entries = _ENTRIES_IN_CACHE if cached else _ENTRIES_ON_ACCELERATOR
+    return max(_LEAST_AT_A_TIME, entries // num_stored(m))
+
+
+def simulate(run: Run, num_paths: int, first_path: Int[Array, ""] | int = 0) -> Paths:
+    """Paths from a global index on. To be compiled.
+
+    A `v0` for each path is that of these paths.
+    """
+    most = paths_at_a_time(run.m)
+    if run.clocked:  # where few lag behind, others wait for them
+        most = max(_LEAST_AT_A_TIME, most // 4)
+    count = -(-num_paths // most)
+    size = -(-num_paths // count)
+    paths = jnp.asarray(first_path, jnp.uint32)
+    paths = paths + jnp.arange(count * size, dtype=jnp.uint32)
+    if run.v0.ndim == 3:  # the last part is filled up with the last start
+        fill = count * size - num_paths
+        last = jnp.broadcast_to(run.v0[-1:], (fill, *run.v0.shape[1:]))
+        run = dataclasses.replace(run, v0=jnp.concatenate([run.v0, last]))
+    done = (
+        on_clocks(run, run.motion(paths), size)
+        if run.clocked
+        else _in_parts(run, paths, size)
+    )
+    return jax.tree.map(lambda x: x[:num_paths], done)
+
+
+def _in_parts(run: Run, paths: Array, size: int) -> Paths:
+    """On the grid, part after part."""
+
+    def part(which):
+        paths, v0 = which
+        return on_grid(dataclasses.replace(run, v0=v0), run.motion(paths))
+
+    if paths.size * num_stored(run.m) * run.steps.size > _ENTRIES_KEPT:
+        part = jax.checkpoint(part, prevent_cse=False)
+    parts, v0 = paths.reshape(-1, size), run.v0
+    if v0.ndim == 3:
+        done = lax.map(part, (parts, v0.reshape(-1, size, *v0.shape[1:])))
+    else:
+        done = lax.map(lambda paths: part((paths, v0)), parts)
+    return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), done)
