@@ -1,23 +1,28 @@
 """The command line: what it prints and writes, and how it refuses bad input."""
 
+import inspect
 import os
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import Array, Bool, Scalar
 
 import covsde
+from covsde.equations import Equation
 
 pytest.importorskip("typer")
 pytest.importorskip("rich")
 
+import typer
 from typer.testing import CliRunner
 
-from covsde.cli import _inputs, _validate, app
+from covsde.cli import _catalogue, _describe, _groups, _inputs, _parameters, _validate, app
 
 ROOT = Path(__file__).parent.parent
 X = np.array([[1.0, 0.2, 0.0], [0.3, 1.0, -0.4]])
@@ -275,6 +280,85 @@ def test_describe_prints_the_library_s_description():
 )
 def test_the_options_make_the_limit(arguments, limit):
     assert run("describe", *arguments).output == f"{covsde.describe(limit)}\n"
+
+
+class Toy(covsde.AbstractLimit):
+    """A limit that the command line has never heard of."""
+
+    mlp: covsde.ShapedMLP
+    said: str
+
+    def __init__(
+        self,
+        activation: covsde.AbstractActivation,
+        bias_variance: float | Scalar = 0.0,
+        weights: Literal["gaussian", "orthogonal"] = "gaussian",
+        *,
+        layers: int | None = None,
+        mask: Literal["causal"] | Bool[Array, "m m"] | None = None,
+        tied: bool = True,
+    ):
+        """**Arguments:**
+
+        - `activation`: the shaped activation.
+        - `bias_variance`: variance `σ_b^2` of the biases, over `n`; see
+          [`covsde.ShapedMLP`][].
+        - `weights`: their law ([`covsde.oracles`][]).
+        - `layers`, `mask`: as for others; None is that of `bias_variance`.
+        - `tied`: whether weights are tied.
+
+        **Raises:** `ValueError`.
+        """
+        if not float(bias_variance) >= 0:
+            raise ValueError(f"`bias_variance` must not be negative; got {bias_variance}.")
+        self.mlp = covsde.ShapedMLP(activation)
+        self.said = f"{bias_variance} {weights} {layers} {mask} {tied}"
+
+    drift = property(lambda self: self.mlp.drift)
+    diffusion = property(lambda self: self.mlp.diffusion)
+
+    @property
+    def equations(self):
+        return (Equation(self.said, (), ()),)
+
+
+def test_a_new_limit_has_its_options_from_its_signature(monkeypatch):
+    """One line names it; types, defaults, help and refusals are its own."""
+    monkeypatch.setitem(_catalogue.ARCHITECTURES, "toy", Toy)
+    program = typer.Typer()
+    program.command()(_groups.command(inspect.unwrap(_describe.describe)))
+
+    def run(*arguments):
+        return CliRunner().invoke(program, arguments, terminal_width=200)
+
+    text = plain(run("--help"))
+    assert "--bias-variance X toy: variance σ_b² of the biases, over n; see " in text
+    assert "see ShapedMLP. (default: 0)" in text
+    assert "--weights gaussian|orthogonal toy: their law. (default: gaussian)" in text
+    assert "--layers N toy: as for others. (default: that of --bias-variance)" in text
+    assert "--mask causal toy: as for others." in text
+    assert "--no-tied" in text and "toy: whether weights are tied." in text
+    assert "0.0 gaussian None None True" in run("toy", "--activation", "sin").output
+    options = ["--bias-variance", "2", "--weights", "orthogonal", "--layers", "3"]
+    result = run("toy", *options, "--mask", "causal", "--no-tied", "--c-plus", "1")
+    assert "2.0 orthogonal 3 causal False" in result.output
+    for arguments, words in (
+        (["toy", "--bias-variance", "-1"], "--bias-variance must not be negative"),
+        (["toy", "--weights", "iid"], "must be one of gaussian, orthogonal; got 'iid'"),
+        (["mlp", "--mask", "causal"], "--mask: acts on toy only"),
+        (["toy", "--a", "1"], "--a: acts on a smooth activation only"),
+        (["toy", "--gamma", "1"], "resnet, attention, transformer only"),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 2 and words in plain(result), result.output
+
+
+def test_every_option_of_a_limit_has_words():
+    """No constructor's docstring is silent about what a person may set."""
+    for name, takers in _parameters.users().items():
+        assert any(one.text for one in takers), name
+        required = any(one.parameter.default is inspect.Parameter.empty for one in takers)
+        assert required == (name in _catalogue.DEFAULTS), name
 
 
 def test_figure_times_are_layers_of_every_width():

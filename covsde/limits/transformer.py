@@ -116,7 +116,7 @@ class ShapedTransformer(AbstractLimit):
         - `tau0`: temperature τ₀ of the softmax, positive.
         - `heads`, `output_projection`: as for [`covsde.ShapedAttention`][].
         - `hidden_ratio`: hidden neurons of the feed-forward layer over the width.
-        - `feed_forward_gamma`: its own γ; None is `gamma`.
+        - `feed_forward_gamma`: a γ of its own for the feed-forward layer. None is `gamma`.
         """
         self.attention = ShapedAttention(gamma, tau0, heads, output_projection)
         own = gamma
