@@ -2,6 +2,7 @@
 
 import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,17 @@ pytest.importorskip("rich")
 import typer
 from typer.testing import CliRunner
 
-from covsde.cli import _catalogue, _describe, _groups, _inputs, _parameters, _validate, app
+from covsde.cli import (
+    _catalogue,
+    _describe,
+    _ensemble,
+    _groups,
+    _inputs,
+    _parameters,
+    _solve,
+    _validate,
+    app,
+)
 
 ROOT = Path(__file__).parent.parent
 X = np.array([[1.0, 0.2, 0.0], [0.3, 1.0, -0.4]])
@@ -420,6 +431,73 @@ def test_the_example_runs(tmp_path):
 
 # what it refuses
 
+# each option is given all of the first, and some of the others in turn
+WORST = ["nan", "1e-320", "9" * 400]
+EXTREME = ["0", "-1", "inf", "1e6", "1e-300", "x", "", "9" * 30]
+# of a run of few paths, what is not solved here
+BARE = {
+    "describe": [],
+    "solve": ["--paths", "2", "--t1", "0.1", "--out", "{}/out.nc"],
+    "ensemble": ["--paths", "2", "--t1", "0.1", "--out", "{}/out.nc"],
+    "validate": ["--paths", "2", "--networks", "2", "--widths", "16", "--out", "{}/out"],
+}
+SCANNED = [
+    ("describe", "transformer"),
+    ("describe", "kernel-resnet"),
+    ("solve", "mlp"),
+    ("solve", "unshaped"),
+    ("ensemble", "attention"),
+    ("validate", "transformer"),
+]
+
+
+class Begun(Exception):
+    """A simulation would begin now."""
+
+
+@pytest.mark.parametrize(("command", "architecture"), SCANNED)
+def test_no_value_of_any_option_shows_a_traceback(
+    command, architecture, inputs, monkeypatch
+):
+    """It is taken, or refused by one message that names an option."""
+
+    def begin(*_, **__):
+        raise Begun
+
+    monkeypatch.setattr(_solve, "_simulate", begin)
+    monkeypatch.setattr(_ensemble, "_library_ensemble", begin)
+    monkeypatch.setattr(_validate, "compare", begin)
+    program = typer.main.get_command(app)
+    first = [architecture] if command == "describe" else ["--architecture", architecture]
+    given = [word.replace("{}", str(inputs)) for word in [*first, *BARE[command]]]
+    folders = {"--inputs", "--out", "--checkpoint", "--help"}
+    for index, parameter in enumerate(program.commands[command].params):
+        option = parameter.opts[-1]
+        if not option.startswith("--") or option in folders:
+            continue
+        own = [] if option == "--digits" else ["--inputs", str(inputs / "x.npy")]
+        own = own if command != "describe" else []
+        values = [*WORST, EXTREME[index % 8], EXTREME[(3 * index + 1) % 8]]
+        for value in [None] if getattr(parameter, "is_flag", False) else values:
+            words = [option] if value is None else [option, value]
+            result = run(command, *given, *own, *words)
+            begun = isinstance(result.exception, Begun)
+            assert begun or result.exit_code in (0, 2), (words, result.exception)
+            if result.exit_code == 2:
+                assert plain(result).count("Invalid value") == 1, (words, result.output)
+                assert re.search(rf"{option}(?![\w-])|--t1", plain(result)), result.output
+
+
+@pytest.mark.parametrize("architecture", ["unshaped", "attention"])
+def test_numbers_that_end_at_long_times_are_told_without_warnings(architecture, inputs):
+    """Tests fail on a warning: log det V is −∞ where inputs became one, and u infinite."""
+    pytest.importorskip("h5netcdf")
+    arguments = ["--inputs", inputs / "x.npy", "--paths", 2, "--out", inputs / "v.nc"]
+    result = run("solve", "--architecture", architecture, *arguments, "--t1", 1000)
+    assert result.exit_code == 0, result.exception
+    assert "inf" in result.output and "nan" not in result.output
+
+
 BOTH = [
     (["--inputs", "{}/missing.npy"], "--inputs", "does not exist"),
     (["--inputs", "{}/folder.npy"], "--inputs", "is a folder"),
@@ -552,7 +630,8 @@ VALIDATE = [
     (["--out", "/proc/nothing"], "--out", "cannot write"),
 ]
 SOLVE = [
-    (["--save-times", "1000000000"], "--paths", "fewer times"),
+    (["--save-times", "1000000000"], "--save-times", "at most 10000"),
+    (["--save-times", "10000", "--paths", "1000000000"], "--paths", "fewer times"),
     (["--save-times", "0"], "--save-times", "at least 1"),
     (["--out", "{}/v.csv"], "--out", ".nc"),
     (["--out", "{}/file/v.nc"], "--out", "cannot write"),

@@ -48,7 +48,7 @@ def in_words_of_the_command_line() -> Iterator[None]:
         yield
     except (ValueError, TypeError) as error:
         options = _CALLS | option_names()
-        named = re.match(r"`(\w+)`", str(error))
+        named = re.match(r"`(\w+)[\w.]*`", str(error))
         if named is None or named[1] not in options:
             raise
         message = re.sub(r"`(\w+)`", lambda m: options.get(m[1], m[0]), str(error))
@@ -62,7 +62,7 @@ def in_words_of_the_command_line() -> Iterator[None]:
             raise
         raise refuse(
             "--paths",
-            "there is not enough memory. Lower --paths or --networks.",
+            "there is not enough memory. Lower --paths, --networks or --widths.",
         ) from error
 
 

@@ -16,9 +16,12 @@ def real(text: str) -> float:
 def whole(text: str) -> int:
     """An integer typed by a person."""
     try:
-        return int(text)
+        number = int(text)
     except ValueError as error:
         raise typer.BadParameter(f"must be an integer; got {_shown(text)}.") from error
+    if not -(2**63) <= number < 2**63:
+        raise typer.BadParameter(f"must be an integer of 64 bits; got {_shown(text)}.")
+    return number
 
 
 def one_of(names: Collection[str]) -> Callable[[str], str]:

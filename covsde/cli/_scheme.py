@@ -28,7 +28,7 @@ from ._errors import at_least, number, refuse
 from ._groups import PANEL_HOW, Group
 from ._read import one_of, real, whole
 
-_MOST_STEPS = 100_000
+_MOST_STEPS, _MOST_TIMES = 100_000, 10_000
 
 
 class Scheme(NamedTuple):
@@ -146,10 +146,13 @@ class How(Group):
 
 
 def check_save_times(save_times: int) -> None:
-    """Refuses to save no time."""
-    at_least(
-        "--save-times", save_times, 1, "It is how many times to save; 1 saves t1 only."
-    )
+    """Refuses to save no time, or more than anyone looks at, each a step or more."""
+    if not 1 <= save_times <= _MOST_TIMES:
+        raise refuse(
+            "--save-times",
+            f"must be an integer of at least 1 and at most {_MOST_TIMES}; got "
+            f"{save_times}. It is how many times to save; 1 saves t1 only.",
+        )
 
 
 def check_steps(step: float, t1: float, dt0: float | None) -> None:

@@ -133,6 +133,18 @@ def _quantiles(rows: list[tuple[str, float, np.ndarray]]) -> list[str]:
     heads = "".join(f"{q:>9.0%}" for q in _LEVELS)
     lines = [f"{'':12}{'t = 0':>8}{'mean':>9}{heads}"]
     for name, start, x in rows:
-        cells = [np.mean(x), *np.quantile(x, _LEVELS)]
-        lines.append(f"{name:12}{start:8.3f}" + "".join(f"{y:9.3f}" for y in cells))
+        with np.errstate(invalid="ignore"):  # log det V of equal inputs is −∞
+            cells = [np.mean(x), *_at_levels(x)]
+        lines.append(f"{name:12}{_cell(start, 8)}" + "".join(map(_cell, cells)))
     return lines
+
+
+def _at_levels(x: np.ndarray) -> np.ndarray:
+    """Quantiles; between infinite values they are infinite, where NumPy has NaN."""
+    low, high = (np.quantile(x, _LEVELS, method=end) for end in ("lower", "higher"))
+    within = np.quantile(x, _LEVELS)
+    return np.where(np.isfinite(low) & np.isfinite(high), within, low + high)
+
+
+def _cell(y: float, width: int = 9) -> str:
+    return f"{y:{width}.3f}" if abs(y) < 1e4 or not np.isfinite(y) else f"{y:{width}.2g}"

@@ -1,6 +1,5 @@
 """`covsde validate`: the limit against finite networks."""
 
-import math
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -156,8 +155,8 @@ def parse_widths(text: str, t1: float) -> tuple[int, ...]:
     """`32,64,128`, of a layer at least."""
     hint = "Give integers separated by commas, e.g. 32,64,128."
     try:
-        widths = [int(part) for part in text.split(",")]
-    except ValueError as error:
+        widths = [whole(part) for part in text.split(",")]
+    except typer.BadParameter as error:
         raise refuse("--widths", f"must be integers; got {text!r}. {hint}") from error
     if min(widths) < 1 or len(set(widths)) < len(widths):
         raise refuse(
@@ -167,7 +166,8 @@ def parse_widths(text: str, t1: float) -> tuple[int, ...]:
         raise refuse(
             "--widths",
             "must make networks of at least one layer, round(t1 × n); got n = "
-            f"{min(widths)} with --t1 {t1:g}. Give widths of at least {math.ceil(1 / t1)}.",
+            f"{min(widths)} with --t1 {t1:g}. Give widths of at least "
+            f"{np.ceil(1 / t1):.6g}.",
         )
     return tuple(sorted(widths))
 
