@@ -570,6 +570,7 @@ BOTH = [
     ([*ATTENTION, "--tau0", "0"], "--tau0", "positive"),
     ([*ATTENTION, "--heads", "0"], "--heads", "at least 1"),
     ([*TRANSFORMER, "--hidden-ratio", "-1"], "--hidden-ratio", "positive"),
+    ([*TRANSFORMER, "--hidden-ratio", "1e-9"], "--hidden-ratio", "noise so strong"),
     ([*ATTENTION, "--solver", "geodesic"], "--solver", "ninomiya or projected"),
     ([*TRANSFORMER, "--solver", "wishart", "--dt0", "0.01"], "--solver", "got wishart"),
     ([*ATTENTION, "--tau0", "1e-4"], "--tau0", "lower --gamma"),

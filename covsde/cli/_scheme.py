@@ -18,6 +18,7 @@ from ..limits import (
     BranchCovariance,
     LeakyReLU,
     ShapedAttention,
+    ShapedFeedForward,
     ShapedTransformer,
     UnshapedMLP,
 )
@@ -190,6 +191,14 @@ def check_strength(step: float, t1: float, limit: AbstractLimit, m: int) -> None
         option, x = _largest(part.drift)
         raise refuse(
             option, f"makes branches so strong {takes}; got {x:g}. Lower it, or set --dt0."
+        )
+    bounds = part.bounds(m)
+    noisy = bounds.noise_rate > (bounds.drift_rate or 0)
+    if isinstance(part, ShapedFeedForward) and noisy:
+        raise refuse(
+            "--hidden-ratio",
+            f"makes noise so strong {takes}; got {float(part.hidden_ratio):g}. Raise it, "
+            "or set --dt0.",
         )
     if isinstance(part.drift, ActivationDrift):
         raise refuse(
