@@ -49,7 +49,7 @@ def _script(sign: str, index: str) -> str:
     letters = _RAISED if sign == "^" else _LOWERED
     if all(letter in letters for letter in index):
         return "".join(letters[letter] for letter in index)
-    return f"{sign}({index})"
+    return f"{sign}{index}" if len(index) == 1 else f"{sign}({index})"
 
 
 def _without_fractions(text: str) -> str:

@@ -1,23 +1,39 @@
 """The command line: what it prints and writes, and how it refuses bad input."""
 
+import inspect
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
+from jaxtyping import Array, Bool, Scalar
 
 import covsde
+from covsde.equations import Equation
 
 pytest.importorskip("typer")
 pytest.importorskip("rich")
 
+import typer
 from typer.testing import CliRunner
 
-from covsde.cli import _inputs, _validate, app
+from covsde.cli import (
+    _catalogue,
+    _describe,
+    _ensemble,
+    _groups,
+    _inputs,
+    _parameters,
+    _solve,
+    _validate,
+    app,
+)
 
 ROOT = Path(__file__).parent.parent
 X = np.array([[1.0, 0.2, 0.0], [0.3, 1.0, -0.4]])
@@ -277,6 +293,85 @@ def test_the_options_make_the_limit(arguments, limit):
     assert run("describe", *arguments).output == f"{covsde.describe(limit)}\n"
 
 
+class Toy(covsde.AbstractLimit):
+    """A limit that the command line has never heard of."""
+
+    mlp: covsde.ShapedMLP
+    said: str
+
+    def __init__(
+        self,
+        activation: covsde.AbstractActivation,
+        bias_variance: float | Scalar = 0.0,
+        weights: Literal["gaussian", "orthogonal"] = "gaussian",
+        *,
+        layers: int | None = None,
+        mask: Literal["causal"] | Bool[Array, "m m"] | None = None,
+        tied: bool = True,
+    ):
+        """**Arguments:**
+
+        - `activation`: the shaped activation.
+        - `bias_variance`: variance `σ_b^2` of the biases, over `n`; see
+          [`covsde.ShapedMLP`][].
+        - `weights`: their law ([`covsde.oracles`][]).
+        - `layers`, `mask`: as for others; None is that of `bias_variance`.
+        - `tied`: whether weights are tied.
+
+        **Raises:** `ValueError`.
+        """
+        if not float(bias_variance) >= 0:
+            raise ValueError(f"`bias_variance` must not be negative; got {bias_variance}.")
+        self.mlp = covsde.ShapedMLP(activation)
+        self.said = f"{bias_variance} {weights} {layers} {mask} {tied}"
+
+    drift = property(lambda self: self.mlp.drift)
+    diffusion = property(lambda self: self.mlp.diffusion)
+
+    @property
+    def equations(self):
+        return (Equation(self.said, (), ()),)
+
+
+def test_a_new_limit_has_its_options_from_its_signature(monkeypatch):
+    """One line names it; types, defaults, help and refusals are its own."""
+    monkeypatch.setitem(_catalogue.ARCHITECTURES, "toy", Toy)
+    program = typer.Typer()
+    program.command()(_groups.command(inspect.unwrap(_describe.describe)))
+
+    def run(*arguments):
+        return CliRunner().invoke(program, arguments, terminal_width=200)
+
+    text = plain(run("--help"))
+    assert "--bias-variance X toy: variance σ_b² of the biases, over n; see " in text
+    assert "see ShapedMLP. (default: 0)" in text
+    assert "--weights gaussian|orthogonal toy: their law. (default: gaussian)" in text
+    assert "--layers N toy: as for others. (default: that of --bias-variance)" in text
+    assert "--mask causal toy: as for others." in text
+    assert "--no-tied" in text and "toy: whether weights are tied." in text
+    assert "0.0 gaussian None None True" in run("toy", "--activation", "sin").output
+    options = ["--bias-variance", "2", "--weights", "orthogonal", "--layers", "3"]
+    result = run("toy", *options, "--mask", "causal", "--no-tied", "--c-plus", "1")
+    assert "2.0 orthogonal 3 causal False" in result.output
+    for arguments, words in (
+        (["toy", "--bias-variance", "-1"], "--bias-variance must not be negative"),
+        (["toy", "--weights", "iid"], "must be one of gaussian, orthogonal; got 'iid'"),
+        (["mlp", "--mask", "causal"], "--mask: acts on toy only"),
+        (["toy", "--a", "1"], "--a: acts on a smooth activation only"),
+        (["toy", "--gamma", "1"], "resnet, attention, transformer only"),
+    ):
+        result = run(*arguments)
+        assert result.exit_code == 2 and words in plain(result), result.output
+
+
+def test_every_option_of_a_limit_has_words():
+    """No constructor's docstring is silent about what a person may set."""
+    for name, takers in _parameters.users().items():
+        assert any(one.text for one in takers), name
+        required = any(one.parameter.default is inspect.Parameter.empty for one in takers)
+        assert required == (name in _catalogue.DEFAULTS), name
+
+
 def test_figure_times_are_layers_of_every_width():
     times = _validate.figure_times(0.5, 32)
     np.testing.assert_allclose(times * 32, [1, 2, 4, 8, 12, 16])
@@ -335,6 +430,73 @@ def test_the_example_runs(tmp_path):
 
 
 # what it refuses
+
+# each option is given all of the first, and some of the others in turn
+WORST = ["nan", "1e-320", "9" * 400]
+EXTREME = ["0", "-1", "inf", "1e6", "1e-300", "x", "", "9" * 30]
+# of a run of few paths, what is not solved here
+BARE = {
+    "describe": [],
+    "solve": ["--paths", "2", "--t1", "0.1", "--out", "{}/out.nc"],
+    "ensemble": ["--paths", "2", "--t1", "0.1", "--out", "{}/out.nc"],
+    "validate": ["--paths", "2", "--networks", "2", "--widths", "16", "--out", "{}/out"],
+}
+SCANNED = [
+    ("describe", "transformer"),
+    ("describe", "kernel-resnet"),
+    ("solve", "mlp"),
+    ("solve", "unshaped"),
+    ("ensemble", "attention"),
+    ("validate", "transformer"),
+]
+
+
+class Begun(Exception):
+    """A simulation would begin now."""
+
+
+@pytest.mark.parametrize(("command", "architecture"), SCANNED)
+def test_no_value_of_any_option_shows_a_traceback(
+    command, architecture, inputs, monkeypatch
+):
+    """It is taken, or refused by one message that names an option."""
+
+    def begin(*_, **__):
+        raise Begun
+
+    monkeypatch.setattr(_solve, "_simulate", begin)
+    monkeypatch.setattr(_ensemble, "_library_ensemble", begin)
+    monkeypatch.setattr(_validate, "compare", begin)
+    program = typer.main.get_command(app)
+    first = [architecture] if command == "describe" else ["--architecture", architecture]
+    given = [word.replace("{}", str(inputs)) for word in [*first, *BARE[command]]]
+    folders = {"--inputs", "--out", "--checkpoint", "--help"}
+    for index, parameter in enumerate(program.commands[command].params):
+        option = parameter.opts[-1]
+        if not option.startswith("--") or option in folders:
+            continue
+        own = [] if option == "--digits" else ["--inputs", str(inputs / "x.npy")]
+        own = own if command != "describe" else []
+        values = [*WORST, EXTREME[index % 8], EXTREME[(3 * index + 1) % 8]]
+        for value in [None] if getattr(parameter, "is_flag", False) else values:
+            words = [option] if value is None else [option, value]
+            result = run(command, *given, *own, *words)
+            begun = isinstance(result.exception, Begun)
+            assert begun or result.exit_code in (0, 2), (words, result.exception)
+            if result.exit_code == 2:
+                assert plain(result).count("Invalid value") == 1, (words, result.output)
+                assert re.search(rf"{option}(?![\w-])|--t1", plain(result)), result.output
+
+
+@pytest.mark.parametrize("architecture", ["unshaped", "attention"])
+def test_numbers_that_end_at_long_times_are_told_without_warnings(architecture, inputs):
+    """Tests fail on a warning: log det V is −∞ where inputs became one, and u infinite."""
+    pytest.importorskip("h5netcdf")
+    arguments = ["--inputs", inputs / "x.npy", "--paths", 2, "--out", inputs / "v.nc"]
+    result = run("solve", "--architecture", architecture, *arguments, "--t1", 1000)
+    assert result.exit_code == 0, result.exception
+    assert "inf" in result.output and "nan" not in result.output
+
 
 BOTH = [
     (["--inputs", "{}/missing.npy"], "--inputs", "does not exist"),
@@ -408,6 +570,7 @@ BOTH = [
     ([*ATTENTION, "--tau0", "0"], "--tau0", "positive"),
     ([*ATTENTION, "--heads", "0"], "--heads", "at least 1"),
     ([*TRANSFORMER, "--hidden-ratio", "-1"], "--hidden-ratio", "positive"),
+    ([*TRANSFORMER, "--hidden-ratio", "1e-9"], "--hidden-ratio", "noise so strong"),
     ([*ATTENTION, "--solver", "geodesic"], "--solver", "ninomiya or projected"),
     ([*TRANSFORMER, "--solver", "wishart", "--dt0", "0.01"], "--solver", "got wishart"),
     ([*ATTENTION, "--tau0", "1e-4"], "--tau0", "lower --gamma"),
@@ -468,7 +631,8 @@ VALIDATE = [
     (["--out", "/proc/nothing"], "--out", "cannot write"),
 ]
 SOLVE = [
-    (["--save-times", "1000000000"], "--paths", "fewer times"),
+    (["--save-times", "1000000000"], "--save-times", "at most 10000"),
+    (["--save-times", "10000", "--paths", "1000000000"], "--paths", "fewer times"),
     (["--save-times", "0"], "--save-times", "at least 1"),
     (["--out", "{}/v.csv"], "--out", ".nc"),
     (["--out", "{}/file/v.nc"], "--out", "cannot write"),

@@ -17,6 +17,7 @@ from scipy.stats import norm
 import covsde
 from covsde import ShapedMLP, ShapedReLU
 from covsde.ensemble._chunks import Range
+from covsde.ensemble._survey import Survey
 from covsde.ensemble._writer import NetCDF
 from covsde.observables import Correlation, LogNorm, Nearness
 from covsde.statistics import Covariance, Extremes, Histogram, Moments, Quantiles
@@ -501,6 +502,15 @@ def test_bad_input(change, error, name, words, monkeypatch):
     message = str(caught.value)
     assert message.startswith(f"`{name}`") and " must " in message
     assert all(word in message for word in words), message
+
+
+def test_a_program_is_no_longer_for_more_saved_times():
+    """Of 200 times it took 48 s to compile."""
+    survey = Survey(tuple(OBSERVABLES), tuple(OBSERVABLES.values()), ())
+    few, many = (
+        len(jax.make_jaxpr(survey.values)(jnp.zeros((4, k, 2, 2))).eqns) for k in (2, 20)
+    )
+    assert few == many
 
 
 def test_traced_input_is_refused():

@@ -9,7 +9,7 @@ from scipy import stats
 import covsde
 from benchmarks.one_step import LIMITS, deviations, random_covariance
 from covsde.brownian import arrange, count_entries
-from covsde.cli._options import stop_level
+from covsde.cli._scheme import stop_level
 from covsde.diffusions import Tangent
 from covsde.limits import Bounds, Registry
 from covsde.matrices import (

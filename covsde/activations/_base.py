@@ -21,8 +21,9 @@ _QUADRATURE_NODES = 128
 
 def check_exponent(p) -> float:
     """An exponent of the shaping: a plain number, for it decides the kind of the limit."""
-    accepted, way_out = "a positive finite number", "The SDE is the limit for 0.5."
-    return number("p", p, accepted, way_out, test=lambda x: x > 0)
+    accepted = "a positive finite number of at most 16, for which n^p has a float"
+    way_out = "The SDE is the limit for 0.5."
+    return number("p", p, accepted, way_out, test=lambda x: 0 < x <= 16)
 
 
 def power_of_width(p: float) -> str:

@@ -121,10 +121,11 @@ class ShapedReLU(AbstractActivation):
     def __init__(self, c_plus: float, c_minus: float, p: float = 0.5):
         """**Arguments:**
 
-        - `c_plus`: shaping of the positive slope, any finite number.
-        - `c_minus`: shaping of the negative slope, any finite number.
-        - `p`: exponent of the shaping. ½ has an SDE as its limit; less, a
-          [`covsde.KernelODE`][] in the time `l n^{-2p}`; more, no drift.
+        - `c_plus`: c₊ of the positive slope `1 + c₊/√n`, any finite number.
+        - `c_minus`: c₋ of the negative slope `1 + c₋/√n`, any finite number.
+        - `p`: exponent of the shaping, `n^p` for `√n`. 0.5 has an SDE as its limit; less,
+          of an MLP, a deterministic one in the time `layers/n^{2p}`
+          ([`covsde.KernelODE`][]); more, no drift.
         """
         way_out = "For example `ShapedReLU(c_plus=0.0, c_minus=-1.0)`."
         self.c_plus = parameter("c_plus", c_plus, "a finite real number", way_out)

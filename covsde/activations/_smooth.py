@@ -60,10 +60,11 @@ class ShapedSmooth(AbstractActivation):
         """**Arguments:**
 
         - `fn`: any JAX function of one number, smooth at `center`, such as `jnp.tanh`.
-        - `a`: the shaping constant, positive; larger is closer to linear.
-        - `center`: the point x₀ about which the network uses `fn`.
-        - `p`: exponent of the shaping. ½ has an SDE as its limit; less, a
-          [`covsde.KernelODE`][] in the time `l n^{-2p}`; more, no drift.
+        - `a`: the shaping constant, positive, of `φ(x/(a√n))`; larger is closer to linear.
+        - `center`: the point x₀ about which φ is used.
+        - `p`: exponent of the shaping, `n^p` for `√n`. 0.5 has an SDE as its limit; less,
+          of an MLP, a deterministic one in the time `layers/n^{2p}`
+          ([`covsde.KernelODE`][]); more, no drift.
 
         **Raises:** `TypeError` if `fn` is no JAX function of a number; `ValueError` if at
         `center` a derivative is not finite, the slope is 0, or `fn` is not smooth.

@@ -9,21 +9,15 @@ import jax
 import numpy as np
 import typer
 
-# what the library calls an argument, and the option that sets it
-_OPTIONS = {
-    "a": "--a",
-    "c": "--branch-variance",
-    "c_minus": "--c-minus",
-    "c_plus": "--c-plus",
-    "center": "--center",
+from ._parameters import option_names
+
+# what the library calls an argument of its functions, and the option that sets it
+_CALLS = {
+    "activation": "--activation",
     "checkpoint": "--checkpoint",
     "chunk_size": "--chunk-size",
     "dt0": "--dt0",
-    "feed_forward_gamma": "--feed-forward-gamma",
     "fn": "--activation",
-    "gamma": "--gamma",
-    "heads": "--heads",
-    "hidden_ratio": "--hidden-ratio",
     "key": "--seed",
     "limit": "--activation",
     "method": "--method",
@@ -33,12 +27,9 @@ _OPTIONS = {
     "saveat": "--save-times",
     "shard": "--shard",
     "shards": "FILE...",
-    "slope_minus": "--slope-minus",
-    "slope_plus": "--slope-plus",
     "solver": "--solver",
     "stop_above": "--stop-above",
     "t1": "--t1",
-    "tau0": "--tau0",
     "v0": "--inputs",
     "width": "--widths",
     "x": "--inputs",
@@ -56,11 +47,12 @@ def in_words_of_the_command_line() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError) as error:
-        named = re.match(r"`(\w+)`", str(error))
-        if named is None or named[1] not in _OPTIONS:
+        options = _CALLS | option_names()
+        named = re.match(r"`(\w+)[\w.]*`", str(error))
+        if named is None or named[1] not in options:
             raise
-        message = re.sub(r"`(\w+)`", lambda m: _OPTIONS.get(m[1], m[0]), str(error))
-        raise refuse(_OPTIONS[named[1]], message) from error
+        message = re.sub(r"`(\w+)`", lambda m: options.get(m[1], m[0]), str(error))
+        raise refuse(options[named[1]], message) from error
     except ImportError as error:
         if "pip install" not in str(error):
             raise
@@ -70,7 +62,7 @@ def in_words_of_the_command_line() -> Iterator[None]:
             raise
         raise refuse(
             "--paths",
-            "there is not enough memory. Lower --paths or --networks.",
+            "there is not enough memory. Lower --paths, --networks or --widths.",
         ) from error
 
 

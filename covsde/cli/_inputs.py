@@ -1,11 +1,18 @@
 """The inputs of the networks: rows of a file, or handwritten digits."""
 
+from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Annotated, NamedTuple
 
+import jax.numpy as jnp
 import numpy as np
+import typer
+from jaxtyping import Array
 
+from ..inputs import gram
 from ._errors import refuse
+from ._groups import PANEL_WHAT, Group
+from ._read import whole
 
 _MOST_INPUTS = 100
 
@@ -16,17 +23,51 @@ class Inputs(NamedTuple):
     x: np.ndarray
     words: str
 
+    def covariance(self, dtype) -> Array:
+        """`V_0`."""
+        return gram(jnp.asarray(self.x)).astype(dtype)
 
-def read_inputs(path: Path | None, digits: int | None, default: int) -> Inputs:
-    """The inputs that `--inputs` and `--digits` ask for, or `default` digits."""
-    if path is None:
-        return handwritten_digits(default if digits is None else digits)
-    if digits is not None:
-        raise refuse(
-            "--digits", "cannot be given together with --inputs. Choose one of them."
-        )
-    x = read_file(path)
-    return Inputs(x, f"{len(x)} inputs of dimension {x.shape[1]} from {path}")
+
+@dataclass(frozen=True)
+class Data(Group):
+    """The options that name inputs."""
+
+    inputs: Annotated[
+        Path | None,
+        typer.Option(
+            "--inputs",
+            metavar="FILE",
+            help="Inputs, one a row, in a .npy or .csv file. They are used as they are.",
+            rich_help_panel=PANEL_WHAT,
+        ),
+    ] = None
+    digits: Annotated[
+        int | None,
+        typer.Option(
+            "--digits",
+            parser=whole,
+            metavar="N",
+            help="Handwritten digits 0, 1, …, N−1 as inputs, up to 10. (default: 7, or 2 "
+            "for unshaped)",
+            rich_help_panel=PANEL_WHAT,
+        ),
+    ] = None
+
+    @property
+    def option(self) -> str:
+        """That which was given, or is taken."""
+        return "--digits" if self.inputs is None else "--inputs"
+
+    def read(self, default: int) -> Inputs:
+        """The inputs that are asked for, or `default` digits."""
+        if self.inputs is None:
+            return handwritten_digits(default if self.digits is None else self.digits)
+        if self.digits is not None:
+            raise refuse(
+                "--digits", "cannot be given together with --inputs. Choose one of them."
+            )
+        x = read_file(self.inputs)
+        return Inputs(x, f"{len(x)} inputs of dimension {x.shape[1]} from {self.inputs}")
 
 
 def handwritten_digits(count: int) -> Inputs:

@@ -1,31 +1,28 @@
 """`covsde solve`: paths of the limit alone, into a file."""
 
 import time
-from functools import singledispatch
 from pathlib import Path
-from typing import Annotated
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import typer
 
-from .. import inputs as _library_inputs
 from .. import solve as _library_solve
 from .._names import full_name
-from .._results import AbstractSolution
 from ..describe import describe
-from ..limits import UnshapedMLP, UnshapedSolution
+from ..limits import AbstractLimit, UnshapedMLP, UnshapedSolution
 from ..plotting import typical_pairs
 from ..solution import Solution
 from ..validation._rows import read
-from ..validation._unshaped import check_pair
-from . import _network as net
 from . import _options as opt
-from ._errors import in_words_of_the_command_line, refuse, writing
-from ._inputs import read_inputs
-from ._network import Architecture, Network
-from ._options import Activation, Shaping
+from . import _unshaped
+from ._errors import in_words_of_the_command_line, writing
+from ._groups import command
+from ._inputs import Data
+from ._network import Network
+from ._parameters import Parameters
+from ._scheme import How, Scheme, check_memory, check_save_times
 
 _LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -40,104 +37,52 @@ HELP = "\n\n".join(
 )
 
 
+@command
 def solve(
-    inputs: opt.InputsOption = None,
-    digits: opt.DigitsOption = None,
-    architecture: net.ArchitectureOption = Architecture.mlp,
+    data: Data,
+    *,
+    architecture: opt.ArchitectureOption = "mlp",
     activation: opt.ActivationOption = None,
-    c_plus: opt.CPlusOption = None,
-    c_minus: opt.CMinusOption = None,
-    a: opt.AOption = None,
-    center: opt.CenterOption = None,
-    p: opt.POption = None,
-    gamma: net.GammaOption = None,
-    tau0: net.Tau0Option = None,
-    heads: net.HeadsOption = None,
-    output_projection: net.OutputProjectionOption = False,
-    hidden_ratio: net.HiddenRatioOption = None,
-    feed_forward_gamma: net.FeedForwardGammaOption = None,
-    slope_plus: net.SlopePlusOption = None,
-    slope_minus: net.SlopeMinusOption = None,
-    branch_variance: net.BranchVarianceOption = None,
+    parameters: Parameters,
     t1: opt.T1Option = 0.5,
     paths: opt.PathsOption = 10_000,
-    solver: opt.SolverOption = None,
-    dt0: opt.Dt0Option = None,
-    stop_above: opt.StopAboveOption = None,
-    seed: opt.SeedOption = 0,
-    float32: opt.Float32Option = False,
+    how: How,
     save_times: opt.SaveTimesOption = 1,
-    out: Annotated[
-        Path,
-        typer.Option(
-            "--out", metavar="FILE", help="A netCDF file.", rich_help_panel=opt.PANEL_WHERE
-        ),
-    ] = Path("out/solution.nc"),
+    out: opt.FileOption = Path("out/solution.nc"),
 ) -> None:
     """The command; `HELP` tells what it does."""
-    shaping = Shaping(c_plus, c_minus, a, center, p)
-    network = Network(
-        architecture,
-        shaping,
-        gamma,
-        tau0,
-        heads,
-        output_projection,
-        hidden_ratio,
-        feed_forward_gamma,
-        slope_plus,
-        slope_minus,
-        branch_variance,
-    )
-    given = [] if activation is None else [activation]
-    (name,) = network.activations(given, [Activation.relu])
-    network.check_use(
-        {
-            "--solver": solver,
-            "--stop-above": stop_above,
-            "--float32": float32 or None,
-        }
-    )
-    opt.check_simulation(t1, paths, dt0, stop_above, seed)
-    opt.check_save_times(save_times)
-    if out.suffix != ".nc" or out.is_dir():
-        raise refuse(
-            "--out",
-            f"must be the name of a file that ends in .nc; got {str(out)!r}. Try v.nc.",
-        )
-    data = read_inputs(inputs, digits, network.digits)
-    network.check_inputs(len(data.x), "--digits" if inputs is None else "--inputs")
+    network = Network(architecture, parameters)
+    name = network.activation(activation)
+    _unshaped.check_options(network, how)
+    how.check(t1, paths)
+    check_save_times(save_times)
+    opt.check_file(out)
+    inputs = _unshaped.read(data, network)
     with writing(out):
         out.parent.mkdir(parents=True, exist_ok=True)
 
     began = time.perf_counter()
     jax.config.update("jax_enable_x64", True)
     with in_words_of_the_command_line():
-        v0 = _library_inputs.gram(jnp.asarray(data.x)).astype(
-            np.float32 if float32 else np.float64
-        )
+        v0 = inputs.covariance(how.dtype)
         limit = network.limit(name)
-        scheme = opt.make_scheme(limit, solver, v0, t1, dt0, stop_above)
-        opt.check_memory("--paths", paths, save_times, v0)
+        scheme = how.scheme(limit, v0, t1)
+        check_memory("--paths", paths, save_times, v0)
         solution = _simulate(
             limit,
             v0,
             t1,
             scheme,
-            key=jax.random.key(seed),
+            key=jax.random.key(how.seed),
             num_paths=paths,
-            dt0=dt0,
+            dt0=how.dt0,
             saveat=jnp.linspace(0, t1, save_times) if save_times > 1 else None,
         )
         jax.block_until_ready(solution)
-    if scheme.stop_above is not None and stop_above is None:
-        typer.echo(
-            f"Note: {network.label(name)} may explode; paths stop at tr V/m > "
-            f"{scheme.stop_above:g}."
-        )
+    how.tell_level(network.label(name), scheme)
     with in_words_of_the_command_line(), writing(out):
         solution.save(out)
-    typer.echo(f"{data.words}\n{summary(solution, np.asarray(v0))}")
+    typer.echo(f"{inputs.words}\n{summary(solution, np.asarray(v0))}")
     times = "time" if solution.ts.size == 1 else "times"
     typer.echo(
         f"Written: {out} ({paths} paths, {solution.ts.size} {times}, "
@@ -145,24 +90,26 @@ def solve(
     )
 
 
-def _simulate(limit, v0, t1, scheme: opt.Scheme, **options) -> AbstractSolution:
-    """Paths of a covariance SDE, or of the nearness of two inputs."""
+def _simulate(
+    limit: AbstractLimit | UnshapedMLP, v0, t1, scheme: Scheme, **options
+) -> Solution | UnshapedSolution:
     if isinstance(limit, UnshapedMLP):
-        check_pair(limit, v0)
-        return limit.solve(t1, **options)
+        return _unshaped.solve(limit, v0, t1, **options)
     return _library_solve(limit, v0, t1, **scheme._asdict(), **options)
 
 
-@singledispatch
-def summary(solution: Solution, v0: np.ndarray) -> str:
+def summary(solution: Solution | UnshapedSolution, v0: np.ndarray) -> str:
     """Means and quantiles of a few observables at the last time, as plain text."""
+    limit, t = solution.limit, float(solution.ts[-1])
+    lines = [f"{full_name(limit)} at t = {t:g}", describe(limit).time]
+    if isinstance(solution, UnshapedSolution):
+        return "\n".join([*lines, "", *_unshaped.told(solution, _quantiles)]) + "\n"
     running = solution.running
     final = np.asarray(solution.vs[:, -1])[running]
     stopped = running.size - len(final)
-    lines = [
-        *_title(solution),
-        f"stopped: {stopped} of {running.size} paths ({stopped / running.size:.2%})",
-    ]
+    lines.append(
+        f"stopped: {stopped} of {running.size} paths ({stopped / running.size:.2%})"
+    )
     if not len(final):
         return "\n".join(lines)
     shown = [None, (0, 0)]
@@ -172,7 +119,7 @@ def summary(solution: Solution, v0: np.ndarray) -> str:
     every = solution.m <= 4
     rows = [
         (f.label, float(read(f, v0[None])[0]), read(f, final))
-        for f in solution.limit.observables(solution.m)
+        for f in limit.observables(solution.m)
         if every or f.inputs in shown
     ]
     lines += ["", *_quantiles(rows)]
@@ -181,28 +128,23 @@ def summary(solution: Solution, v0: np.ndarray) -> str:
     return "\n".join(lines) + "\n"
 
 
-@summary.register(UnshapedSolution)
-def _(solution: UnshapedSolution, v0: np.ndarray) -> str:
-    del v0
-    start = float((2 / solution.limit.attraction) ** 2)
-    rows = [
-        ("u", 0.0, np.asarray(solution.us[:, -1])),
-        ("q = (t/u)²", start, np.asarray(solution.q[:, -1])),
-    ]
-    lines = [*_title(solution), "", *_quantiles(rows)]
-    return "\n".join([*lines, "(at width n, ρ = 1 − 1/(n u)²)"]) + "\n"
-
-
-def _title(solution: AbstractSolution) -> list[str]:
-    limit, t = solution.limit, float(solution.ts[-1])
-    return [f"{full_name(limit)} at t = {t:g}", describe(limit).time]
-
-
 def _quantiles(rows: list[tuple[str, float, np.ndarray]]) -> list[str]:
     """A line for each observable: its name, its start, and its sample."""
     heads = "".join(f"{q:>9.0%}" for q in _LEVELS)
     lines = [f"{'':12}{'t = 0':>8}{'mean':>9}{heads}"]
     for name, start, x in rows:
-        cells = [np.mean(x), *np.quantile(x, _LEVELS)]
-        lines.append(f"{name:12}{start:8.3f}" + "".join(f"{y:9.3f}" for y in cells))
+        with np.errstate(invalid="ignore"):  # log det V of equal inputs is −∞
+            cells = [np.mean(x), *_at_levels(x)]
+        lines.append(f"{name:12}{_cell(start, 8)}" + "".join(map(_cell, cells)))
     return lines
+
+
+def _at_levels(x: np.ndarray) -> np.ndarray:
+    """Quantiles; between infinite values they are infinite, where NumPy has NaN."""
+    low, high = (np.quantile(x, _LEVELS, method=end) for end in ("lower", "higher"))
+    within = np.quantile(x, _LEVELS)
+    return np.where(np.isfinite(low) & np.isfinite(high), within, low + high)
+
+
+def _cell(y: float, width: int = 9) -> str:
+    return f"{y:{width}.3f}" if abs(y) < 1e4 or not np.isfinite(y) else f"{y:{width}.2g}"

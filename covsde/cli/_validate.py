@@ -1,6 +1,5 @@
 """`covsde validate`: the limit against finite networks."""
 
-import math
 import time
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,15 +10,17 @@ import jax.numpy as jnp
 import numpy as np
 import typer
 
-from .. import inputs as _library_inputs
 from ..validation import Report
 from ..validation import validate as compare
-from . import _network as net
 from . import _options as opt
+from . import _unshaped
 from ._errors import at_least, in_words_of_the_command_line, refuse, writing
-from ._inputs import read_inputs
-from ._network import Architecture, Network
-from ._options import Activation, Method, Shaping
+from ._groups import PANEL_HOW, PANEL_WHAT, PANEL_WHERE, command
+from ._inputs import Data
+from ._network import Network
+from ._parameters import Parameters
+from ._read import one_of, whole
+from ._scheme import How, check_memory
 
 HELP = "\n\n".join(
     (
@@ -35,34 +36,24 @@ HELP = "\n\n".join(
 )
 
 
+@command
 def validate(
-    inputs: opt.InputsOption = None,
-    digits: opt.DigitsOption = None,
-    architecture: net.ArchitectureOption = Architecture.mlp,
+    data: Data,
+    *,
+    architecture: opt.ArchitectureOption = "mlp",
     activation: Annotated[
-        list[Activation] | None,
+        list[str] | None,
         typer.Option(
             "--activation",
+            parser=opt.activation,
             metavar="NAME",
-            help=f"{opt.ACTIVATIONS}; may be given several times (default: relu and tanh).",
-            rich_help_panel=opt.PANEL_WHAT,
+            help=f"{opt.ACTIVATION_NAMES}; may be given several times (default: relu and "
+            "tanh).",
+            rich_help_panel=PANEL_WHAT,
             show_default=False,
         ),
     ] = None,
-    c_plus: opt.CPlusOption = None,
-    c_minus: opt.CMinusOption = None,
-    a: opt.AOption = None,
-    center: opt.CenterOption = None,
-    p: opt.POption = None,
-    gamma: net.GammaOption = None,
-    tau0: net.Tau0Option = None,
-    heads: net.HeadsOption = None,
-    output_projection: net.OutputProjectionOption = False,
-    hidden_ratio: net.HiddenRatioOption = None,
-    feed_forward_gamma: net.FeedForwardGammaOption = None,
-    slope_plus: net.SlopePlusOption = None,
-    slope_minus: net.SlopeMinusOption = None,
-    branch_variance: net.BranchVarianceOption = None,
+    parameters: Parameters,
     t1: opt.T1Option = 0.5,
     widths: Annotated[
         str,
@@ -70,7 +61,7 @@ def validate(
             "--widths",
             metavar="N,N,…",
             help="Widths n of the networks, of round(t1 × n) layers.",
-            rich_help_panel=opt.PANEL_HOW,
+            rich_help_panel=PANEL_HOW,
         ),
     ] = "32,64,128",
     paths: opt.PathsOption = 10_000,
@@ -78,26 +69,24 @@ def validate(
         int,
         typer.Option(
             "--networks",
-            parser=opt.whole,
+            parser=whole,
             metavar="N",
             help="Networks of each width.",
-            rich_help_panel=opt.PANEL_HOW,
+            rich_help_panel=PANEL_HOW,
         ),
     ] = 4_000,
     method: Annotated[
-        Method,
+        str,
         typer.Option(
             "--method",
+            parser=one_of(("gram", "weights")),
+            metavar="gram|weights",
             help="How networks are sampled: gram is fast and exact in law; weights draws "
             "every weight.",
-            rich_help_panel=opt.PANEL_HOW,
+            rich_help_panel=PANEL_HOW,
         ),
-    ] = Method.gram,
-    solver: opt.SolverOption = None,
-    dt0: opt.Dt0Option = None,
-    stop_above: opt.StopAboveOption = None,
-    seed: opt.SeedOption = 0,
-    float32: opt.Float32Option = False,
+    ] = "gram",
+    how: How,
     out: Annotated[
         Path,
         typer.Option(
@@ -105,88 +94,51 @@ def validate(
             metavar="FOLDER",
             help="Folder for figures and data, with a folder for each table: tanh for an "
             "mlp, resnet-tanh, attention.",
-            rich_help_panel=opt.PANEL_WHERE,
+            rich_help_panel=PANEL_WHERE,
         ),
     ] = Path("out"),
 ) -> None:
     """The command; `HELP` tells what it does."""
-    shaping = Shaping(c_plus, c_minus, a, center, p)
-    network = Network(
-        architecture,
-        shaping,
-        gamma,
-        tau0,
-        heads,
-        output_projection,
-        hidden_ratio,
-        feed_forward_gamma,
-        slope_plus,
-        slope_minus,
-        branch_variance,
-    )
-    names = network.activations(activation or [], [Activation.relu, Activation.tanh])
-    network.check_use(
-        {
-            "--solver": solver,
-            "--stop-above": stop_above,
-            "--float32": float32 or None,
-            "--method": None if method is Method.gram else method,
-        }
-    )
-    opt.check_simulation(t1, paths, dt0, stop_above, seed)
+    network = Network(architecture, parameters)
+    names = network.activations(activation or [], ["relu", "tanh"])
+    _unshaped.check_options(network, how, None if method == "gram" else method)
+    how.check(t1, paths)
     at_least("--networks", networks, 2, "It is how many networks of each width to sample.")
-    several = opt.parse_widths(widths)
-    if round(t1 * several[0]) < 1:
-        raise refuse(
-            "--widths",
-            "must make networks of at least one layer, round(t1 × n); got n = "
-            f"{several[0]} with --t1 {t1:g}. Give widths of at least {math.ceil(1 / t1)}.",
-        )
-    data = read_inputs(inputs, digits, network.digits)
-    network.check_inputs(len(data.x), "--digits" if inputs is None else "--inputs")
+    several = parse_widths(widths, t1)
+    inputs = _unshaped.read(data, network)
     with writing(out):
         out.mkdir(parents=True, exist_ok=True)
 
     began = time.perf_counter()
     jax.config.update("jax_enable_x64", True)
     with in_words_of_the_command_line():
-        v0 = _library_inputs.gram(jnp.asarray(data.x)).astype(
-            np.float32 if float32 else np.float64
-        )
+        v0 = inputs.covariance(how.dtype)
         limits = {network.label(name): network.limit(name) for name in names}
-        schemes = {
-            label: opt.make_scheme(limit, solver, v0, t1, dt0, stop_above)
-            for label, limit in limits.items()
-        }
+        schemes = {x: how.scheme(limit, v0, t1) for x, limit in limits.items()}
     network.check_width(several[0], len(v0))
     times = jnp.asarray(figure_times(t1, several[0]))
-    opt.check_memory("--paths", paths, times.size, v0)
-    opt.check_memory("--networks", networks * len(several), times.size, v0)
-    typer.echo(data.words)
+    check_memory("--paths", paths, times.size, v0)
+    check_memory("--networks", networks * len(several), times.size, v0)
+    typer.echo(inputs.words)
     undrawn = {}
     for label, limit in limits.items():
-        scheme = schemes[label]
         with in_words_of_the_command_line(), _bars(label) as progress:
             report = compare(
                 limit,
                 v0,
                 t1,
+                **schemes[label]._asdict(),
                 width=several,
-                key=jax.random.key(seed),
+                key=jax.random.key(how.seed),
                 num_paths=paths,
                 num_networks=networks,
-                method=method.value,
-                dt0=dt0,
-                solver=scheme.solver,
+                method=method,
+                dt0=how.dt0,
                 saveat=times,
-                stop_above=scheme.stop_above,
                 progress=progress,
             )
         typer.echo(f"\n{report.table()}")
-        if scheme.stop_above is not None and stop_above is None:
-            typer.echo(
-                f"Note: {label} may explode; paths stop at tr V/m > {scheme.stop_above:g}."
-            )
+        how.tell_level(label, schemes[label])
         typer.echo(f"Data: {_save(report, out / label)}")
         reason = _draw(report, out / label)
         if reason is not None:
@@ -197,6 +149,27 @@ def validate(
             f"are in {str(out)!r}."
         )
     typer.echo(f"\nDone in {time.perf_counter() - began:.0f} s.")
+
+
+def parse_widths(text: str, t1: float) -> tuple[int, ...]:
+    """`32,64,128`, of a layer at least."""
+    hint = "Give integers separated by commas, e.g. 32,64,128."
+    try:
+        widths = [whole(part) for part in text.split(",")]
+    except typer.BadParameter as error:
+        raise refuse("--widths", f"must be integers; got {text!r}. {hint}") from error
+    if min(widths) < 1 or len(set(widths)) < len(widths):
+        raise refuse(
+            "--widths", f"must be different integers of at least 1; got {text!r}. {hint}"
+        )
+    if round(t1 * min(widths)) < 1:
+        raise refuse(
+            "--widths",
+            "must make networks of at least one layer, round(t1 × n); got n = "
+            f"{min(widths)} with --t1 {t1:g}. Give widths of at least "
+            f"{np.ceil(1 / t1):.6g}.",
+        )
+    return tuple(sorted(widths))
 
 
 def figure_times(t1: float, width: int) -> np.ndarray:

@@ -72,7 +72,7 @@ class ShapedAttention(AbstractLimit):
         - `tau0`: temperature τ₀ of the softmax, positive.
         - `heads`: number H of heads, whose outputs are summed with weight `1/√H`.
         - `output_projection`: whether the heads are concatenated and projected, as is
-          usual, by one more random matrix. Then `Γ = 2γ²`.
+          usual, by one more random matrix, and not summed. Then `Γ = 2γ²`.
         """
         self.gamma = check_gamma(gamma)
         way_out = "The softmax has the temperature τ₀ √(n n_k)."

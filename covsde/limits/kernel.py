@@ -49,7 +49,7 @@ class BranchCovariance(AbstractDrift):
         - `fn`: the activation, a smooth JAX function of one number, without shaping; its
           covariance is found by Gauss–Hermite quadrature. `LeakyReLU` and
           `jax.scipy.special.erf` have closed forms.
-        - `c`: the variance of the branch's weights, times its fan-in.
+        - `c`: the variance of the branch's weights, times their fan-in; positive.
         """
         if not callable(fn):
             raise TypeError(
@@ -121,7 +121,8 @@ class LeakyReLU(eqx.Module):
     def __init__(self, slope_plus: float | Scalar = 1.0, slope_minus: float | Scalar = 0.0):
         """**Arguments:**
 
-        - `slope_plus`, `slope_minus`: the slopes s₊ and s₋, not both 0.
+        - `slope_plus`: the slope s₊ for x > 0.
+        - `slope_minus`: the slope s₋ for x < 0, not 0 if `slope_plus` is 0.
         """
         self.slope_plus, self.slope_minus = check_slopes(slope_plus, slope_minus)
 

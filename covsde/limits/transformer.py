@@ -1,7 +1,10 @@
 """The shaped Transformer: blocks of shaped attention and a shaped feed-forward layer."""
 
+import math
+
 from jaxtyping import Scalar
 
+from .._checks import parameter
 from ..activations import AbstractActivation
 from ..diffusions import CongruenceDiffusion
 from ..drifts import ActivationDrift
@@ -15,7 +18,7 @@ from ..equations import (
 )
 from ..references import SHAPED_TRANSFORMER
 from ._base import AbstractLimit
-from ._checks import check_activation, check_gamma, positive
+from ._checks import check_activation, check_gamma
 from .attention import ShapedAttention
 from .block import Block
 
@@ -48,7 +51,14 @@ class ShapedFeedForward(AbstractLimit):
         self.activation = check_activation(activation)
         self.gamma = check_gamma(gamma)
         way_out = "It is the hidden layer's width over the network's, usually 1 to 4."
-        self.hidden_ratio = positive("hidden_ratio", hidden_ratio, way_out)
+        accepted = "a positive finite number, and its inverse"
+        self.hidden_ratio = parameter(
+            "hidden_ratio",
+            hidden_ratio,
+            accepted,
+            way_out,
+            test=lambda x: x > 0 and 1 / x < math.inf,
+        )
 
     @property
     def drift(self):  # pyright: ignore[reportIncompatibleVariableOverride]
@@ -116,7 +126,7 @@ class ShapedTransformer(AbstractLimit):
         - `tau0`: temperature τ₀ of the softmax, positive.
         - `heads`, `output_projection`: as for [`covsde.ShapedAttention`][].
         - `hidden_ratio`: hidden neurons of the feed-forward layer over the width.
-        - `feed_forward_gamma`: its own γ; None is `gamma`.
+        - `feed_forward_gamma`: a γ of its own for the feed-forward layer. None is `gamma`.
         """
         self.attention = ShapedAttention(gamma, tau0, heads, output_projection)
         own = gamma

@@ -111,7 +111,8 @@ class UnshapedMLP(AbstractLimit):
     def __init__(self, slope_plus: float | Scalar = 1.0, slope_minus: float | Scalar = 0.0):
         """**Arguments:**
 
-        - `slope_plus`, `slope_minus`: slopes s₊ and s₋ of the activation, not both 0.
+        - `slope_plus`: the slope s₊ of the activation for x > 0.
+        - `slope_minus`: the slope s₋ for x < 0, not 0 if `slope_plus` is 0.
         """
         self.slope_plus, self.slope_minus = check_slopes(slope_plus, slope_minus)
 

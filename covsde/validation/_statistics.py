@@ -51,7 +51,8 @@ def share_level(x: np.ndarray, y: np.ndarray) -> float:
 def mean_and_error(x: np.ndarray) -> tuple[float, float]:
     """Mean of a sample and its standard error; NaN where the sample is too small."""
     mean = float(np.mean(x)) if x.size else math.nan
-    error = float(np.std(x, ddof=1) / math.sqrt(x.size)) if x.size > 1 else math.nan
+    with np.errstate(invalid="ignore"):  # of infinite values it is NaN, too
+        error = float(np.std(x, ddof=1) / math.sqrt(x.size)) if x.size > 1 else math.nan
     return mean, error
 
 
