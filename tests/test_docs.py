@@ -174,3 +174,18 @@ def test_imports_go_down():
                 there = name.split(".")[0]
                 if there in floor:  # else a name that the package itself defines
                     assert floor[there] < floor[here], f"{path} imports {there}"
+
+
+def test_rooms_are_entered_by_their_doors():
+    """Nothing private of another room is imported."""
+    package = ROOT / "covsde"
+    for path in package.rglob("*.py"):
+        parts = path.relative_to(package).with_suffix("").parts
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or node.level != len(parts):
+                continue  # not an import from another module of the package
+            room, *inside = (node.module or "").split(".")
+            if (package / room).is_dir() and room:
+                names = [*inside, *(alias.name for alias in node.names)]
+                private = [name for name in names if name.startswith("_")]
+                assert not private, f"{path} imports {private} of {room}"

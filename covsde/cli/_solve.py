@@ -14,7 +14,7 @@ from ..describe import describe
 from ..limits import AbstractLimit, UnshapedMLP, UnshapedSolution
 from ..plotting import typical_pairs
 from ..solution import Solution
-from ..validation._rows import read
+from ..validation import read
 from . import _options as opt
 from . import _unshaped
 from ._errors import in_words_of_the_command_line, writing

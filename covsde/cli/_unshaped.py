@@ -3,7 +3,7 @@
 import numpy as np
 
 from ..limits import UnshapedMLP, UnshapedSolution
-from ..validation._unshaped import check_pair
+from ..limits.unshaped import check_pair
 from ._catalogue import ARCHITECTURES
 from ._errors import refuse
 from ._inputs import Data, Inputs

@@ -6,6 +6,7 @@ normals of a step, and fits their orders. `nested` shows paths by ever shorter s
 
 from ._extrapolated import Extrapolated
 from ._nested import nested
+from ._order import NOISE as NOISE
 from ._order import Errors, Order
 from ._study import Study, study
 

@@ -16,7 +16,10 @@ from . import (
     unshaped,
 )
 from ._network import AbstractNetwork, finite_network, residual_stream
+from ._sample import check_method as check_method
+from ._sample import layer_numbers as layer_numbers
 from ._sample import sample
+from ._sample import sampled as sampled
 
 __all__ = [
     "AbstractNetwork",

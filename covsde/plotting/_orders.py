@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from .._checks import found
-from ..convergence import Study
-from ..convergence._order import NOISE
+from ..convergence import NOISE, Study
 from ._style import LIGHT, LIMIT, MIDDLE, styled
 
 if TYPE_CHECKING:

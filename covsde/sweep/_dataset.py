@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from .._results import load_xarray
-from ..ensemble._survey import Survey, Tally
+from ..ensemble import Survey, Tally
 from ..statistics import Moments, Share, State
 from ._grid import Grid
 

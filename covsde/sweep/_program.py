@@ -10,8 +10,7 @@ from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._jit import jit
-from ..ensemble._program import observe
-from ..ensemble._survey import Survey, Tally
+from ..ensemble import Survey, Tally, observe
 from ..solve import Run
 from ..statistics import Moments, State
 from ._grid import Make

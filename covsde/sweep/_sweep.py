@@ -17,8 +17,7 @@ from .._names import full_name
 from .._normals import Normals
 from .._problem import check_covariance
 from .._results import load_xarray
-from ..ensemble._checks import Observables, check_num_paths, make_survey
-from ..ensemble._survey import tally_on_host
+from ..ensemble import Observables, check_num_paths, make_survey, tally_on_host
 from ..solve import paths_at_a_time
 from ..statistics import AbstractStatistic, Moments, Quantiles, on_host
 from ._dataset import dataset, results_at

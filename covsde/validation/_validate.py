@@ -9,12 +9,11 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
-from .. import oracles
 from .._checks import count, count_paths, found
 from .._problem import check_problem, in_dtype
-from ..ensemble._checks import Observables, check_observables
+from ..ensemble import Observables, check_observables
 from ..limits import AbstractLimit
-from ..oracles._sample import check_method, layer_numbers, sampled
+from ..oracles import check_method, finite_network, layer_numbers, sampled
 from ..solve import Scheme, solved
 from ._notes import notes
 from ._report import Report
@@ -100,7 +99,7 @@ def validate(
     )
     check_method(method)
     problem = problem._replace(save_times=problem.times)
-    kinds = tuple(in_dtype(oracles.finite_network(limit, n), dtype) for n in widths)
+    kinds = tuple(in_dtype(finite_network(limit, n), dtype) for n in widths)
     for kind in kinds:
         layer_numbers(problem.save_times, problem.t1, kind.layers_per_time)
     if dt0 is None and stop_above is not None and not limit.diffusion.vanishes:
