@@ -34,6 +34,8 @@ from covsde.terms import DriftTerm, NoiseTerm
 FINER = 4
 # Turns of the iteration for Q: from any start it has converged.
 _TURNS = 9
+# By how much a path may be slowed by its clock before it counts as exploded.
+_LONGEST = 16
 
 
 class Observed(NamedTuple):
@@ -213,10 +215,15 @@ def _coupled(limit, solver, v0, t1, dt0, key, num_paths, clocked):
     nothing = _gained(_factor(start), jnp.zeros((num_paths, m, m), v0.dtype), v0, 0 * dt0)
     nothing = jax.tree.map(jnp.zeros_like, nothing)
     begin = _State(jnp.uint32(0), time, jnp.zeros(()), start, start, nothing)
-    end = lax.while_loop(lambda now: jnp.any(now.time < t1), move, begin)
+    most = _LONGEST * t1 / dt0
+    end = lax.while_loop(
+        lambda now: jnp.any(now.time < t1) & (now.number < most), move, begin
+    )
+    lost = jnp.where(end.time < t1, jnp.nan, 1.0)  # as good as exploded
 
     def finished(y):
-        return read(y if clocked else solver.finish(drift, t1, y, None))
+        v = read(y if clocked else solver.finish(drift, t1, y, None))
+        return v * lost[..., None, None]
 
     return (finished(end.coarse), finished(end.fine)), end.martingale, end.steps
 
