@@ -7,6 +7,7 @@ import sys
 BENCHMARKS = {
     "weak_order": "weak errors and orders of the solvers, without Monte-Carlo noise",
     "orders": "weak orders of four and eight inputs, by simulation against exact laws",
+    "steps": "whether the automatic step keeps what it states, on 100 random problems",
     "laws": "every law of the limits, by another method and by simulation",
     "positive_definite": "steps that lose positive definiteness, on hostile starts",
     "one_step": "one layer of literal networks against drift and noise, every entry",
