@@ -198,11 +198,31 @@ def test_solve_writes_the_nearness_of_two_inputs(inputs):
     assert printed["q"][4:] == [f"{x:.3f}" for x in ours]
 
 
+def test_an_ensemble_of_the_nearness_is_kept_merged_and_printed(inputs):
+    pytest.importorskip("h5netcdf")
+    small = [*UNSHAPED, "--inputs", inputs / "x.npy", "--paths", 200, "--seed", 5]
+    files = [inputs / f"{i}.nc" for i in range(2)]
+    for i, file in enumerate(files):
+        state = ["--checkpoint", inputs / "state", "--chunk-size", 50, "--save-times", 3]
+        result = run("ensemble", *small, *state, "--shard", f"{i}/2", "--out", file)
+        assert result.exit_code == 0, result.output
+    result = run("merge", *files, "--out", inputs / "whole.nc")
+    assert result.exit_code == 0, result.output
+    v0 = covsde.gram(jnp.asarray(X))
+    options = {"key": jax.random.key(5), "num_paths": 200, "saveat": [0.0, 0.25, 0.5]}
+    u = np.asarray(covsde.solve(covsde.UnshapedMLP(), v0, 0.5, **options).us)
+    whole = covsde.Ensemble.load(inputs / "whole.nc")
+    np.testing.assert_allclose(whole["u"]["mean"], u.mean(axis=0), rtol=1e-12)
+    last = [line.split() for line in result.output.splitlines() if line.startswith("u ")]
+    assert last[-1][1] == f"{u[:, -1].mean():.4g}" and last[0][1] == "0"
+
+
 def test_validate_holds_the_unshaped_limit_against_its_networks(tmp_path):
     for module in ("h5netcdf", "matplotlib", "sklearn"):
         pytest.importorskip(module)
     sizes = ["--paths", 200, "--networks", 50, "--widths", "16,32", "--t1", "0.25"]
-    result = run("validate", *UNSHAPED, *sizes, "--out", tmp_path)
+    how = ["--method", "weights", "--float32"]
+    result = run("validate", *UNSHAPED, *sizes, *how, "--out", tmp_path)
     assert result.exit_code == 0, result.output
     assert "2 handwritten digits" in result.output and "O(log n/n)" in plain(result)
     assert result.output.count("KS distance, n =") == 1
@@ -464,7 +484,7 @@ def test_no_value_of_any_option_shows_a_traceback(
     def begin(*_, **__):
         raise Begun
 
-    monkeypatch.setattr(_solve, "_simulate", begin)
+    monkeypatch.setattr(_solve, "_library_solve", begin)
     monkeypatch.setattr(_ensemble, "_library_ensemble", begin)
     monkeypatch.setattr(_validate, "compare", begin)
     program = typer.main.get_command(app)
@@ -495,7 +515,8 @@ def test_numbers_that_end_at_long_times_are_told_without_warnings(architecture, 
     arguments = ["--inputs", inputs / "x.npy", "--paths", 2, "--out", inputs / "v.nc"]
     result = run("solve", "--architecture", architecture, *arguments, "--t1", 1000)
     assert result.exit_code == 0, result.exception
-    assert "inf" in result.output and "nan" not in result.output
+    told = "stopped: 2 of 2" if architecture == "unshaped" else "inf"
+    assert told in result.output and "nan" not in result.output
 
 
 BOTH = [
@@ -580,17 +601,16 @@ BOTH = [
     ([*TRANSFORMER, "--activation", "sin", "--a", "1e-5"], "--activation", "a larger --a"),
     (["--slope-plus", "2"], "--slope-plus", "unshaped, kernel-resnet only"),
     ([*RESNET, "--branch-variance", "2"], "--branch-variance", "kernel-resnet only"),
-    ([*UNSHAPED, "--digits", "3"], "--digits", "two inputs"),
-    ([*UNSHAPED, "--inputs", "{}/one.npy"], "--inputs", "got 1. Give two rows"),
+    ([*UNSHAPED, "--digits", "3"], "--digits", "2 inputs"),
+    ([*UNSHAPED, "--inputs", "{}/one.npy"], "--inputs", "got 1. Give 2 rows"),
     ([*UNSHAPED, "--inputs", "{}/equal.npy"], "--inputs", "correlation below 1"),
     ([*UNSHAPED, "--activation", "relu"], "--activation", "got --architecture unshaped"),
     ([*UNSHAPED, "--c-minus", "0"], "--c-minus", "mlp, resnet, transformer only"),
     ([*UNSHAPED, "--p", "0.25"], "--p", "mlp, resnet, transformer only"),
     ([*UNSHAPED, "--gamma", "0.5"], "--gamma", "got --architecture unshaped"),
     ([*UNSHAPED, "--branch-variance", "2"], "--branch-variance", "kernel-resnet only"),
-    ([*UNSHAPED, "--solver", "geodesic"], "--solver", "got --architecture unshaped"),
-    ([*UNSHAPED, "--stop-above", "8"], "--stop-above", "got --architecture unshaped"),
-    ([*UNSHAPED, "--float32"], "--float32", "got --architecture unshaped"),
+    ([*UNSHAPED, "--solver", "ninomiya"], "--solver", "LinearParabola() for UnshapedMLP"),
+    ([*UNSHAPED, "--stop-above", "8"], "--stop-above", "must be None for UnshapedMLP"),
     ([*UNSHAPED, "--slope-plus", "0"], "--slope-plus", "--slope-minus must not both be 0"),
     ([*UNSHAPED, "--slope-minus", "1"], "--slope-plus", "--slope-minus must differ"),
     ([*UNSHAPED, "--slope-minus", "inf"], "--slope-minus", "finite"),
@@ -617,7 +637,6 @@ VALIDATE = [
     (["--networks", "0"], "--networks", "at least 2"),
     (["--networks", "10000000000"], "--networks", "GB"),
     (["--method", "exact"], "--method", "gram"),
-    ([*UNSHAPED, "--method", "weights"], "--method", "got --architecture unshaped"),
     ([*UNSHAPED, "--widths", "1", "--t1", "1"], "--widths", "number of inputs, 2"),
     ([*KERNEL_RESNET, "--widths", "1", "--t1", "1"], "--widths", "number of inputs, 2"),
     ([*RESNET, "--widths", "1,8", "--t1", "1"], "--widths", "number of inputs, 2"),

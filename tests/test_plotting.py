@@ -128,9 +128,9 @@ def test_the_nearness_of_two_inputs_is_drawn(draw):
     networks = [nearness(n, 200, width=n) for n in (16, 32)]
     text = words(draw(nearness(0, 400), networks))
     assert "limit" in text and "n = 32" in text and "nearness $u" in text
-    with pytest.raises(TypeError, match=r"`networks` must be .*sample_unshaped`"):
+    with pytest.raises(TypeError, match="`networks` must be a `UnshapedSolution`"):
         draw(nearness(0, 400), NETWORKS)
-    with pytest.raises(TypeError, match="`limit` must be a solution of `UnshapedMLP"):
+    with pytest.raises(TypeError, match="`limit` must be a `UnshapedSolution`"):
         draw(LIMIT)
 
 

@@ -43,7 +43,7 @@ def correlation_densities(
     - `labels`: names of the inputs; None numbers them from 0.
     - `bins`: bins of the histograms.
     """
-    networks = solutions(networks)
+    networks = solutions(Solution, networks)
     start = start_correlations(limit, v0)
     pairs = _choose(limit, pairs, start)
     names = input_names(limit, labels)
@@ -78,7 +78,7 @@ def correlation_fan(
 
     **Arguments:** as for [`covsde.plotting.correlation_densities`][].
     """
-    networks = solutions(networks)
+    networks = solutions(Solution, networks)
     start = start_correlations(limit, v0)
     check_times(limit)
     pairs = _choose(limit, pairs, start)
