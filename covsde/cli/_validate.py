@@ -13,7 +13,13 @@ import typer
 from ..validation import Report
 from ..validation import validate as compare
 from . import _options as opt
-from ._errors import at_least, in_words_of_the_command_line, refuse, writing
+from ._errors import (
+    at_least,
+    in_words_of_the_command_line,
+    refuse,
+    with_options,
+    writing,
+)
 from ._groups import PANEL_HOW, PANEL_WHAT, PANEL_WHERE, command
 from ._inputs import Data
 from ._network import Network
@@ -190,7 +196,8 @@ def _draw(report: Report, folder: Path) -> str | None:
     try:
         files = report.figures(folder)
     except Exception as error:  # whatever a drawing library raises
-        return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        reason = " ".join(str(error).split()).rstrip(".")
+        return with_options(reason) or type(error).__name__
     typer.echo(f"Figures: {_told(files, folder)}")
     return None
 

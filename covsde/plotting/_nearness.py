@@ -73,7 +73,7 @@ def _nearness(solution: UnshapedSolution) -> np.ndarray:
     if not solution.running.any():
         raise ValueError(
             "in every network the inputs have become one, so there is no nearness to "
-            "draw. Pass a larger width, or an earlier `t1`."
+            "draw. Pass a larger `width`, or an earlier `t1`."
         )
     return np.asarray(solution.us)[solution.running]
 
