@@ -2,6 +2,7 @@
 
 import statistics
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -69,10 +70,11 @@ def _check_number(problem: Problem) -> None:
     """
     limit, v0, t1 = problem.limit, problem.v0, problem.t1
     with jax.ensure_compile_time_eval():
-        zero, one = (jnp.asarray(u, v0.dtype) for u in (0.0, 1.0))
-        a = float(limit.drift(0.0, zero, None))
-        b = float(limit.drift(0.0, one, None)) - a
-        sigma = abs(float(limit.diffusion.at(one)))
+        terms = limit.terms(diffrax.UnsafeBrownianPath((), problem.key))
+        (a, _), (a_and_b, sigma) = (
+            map(float, terms.vf(0.0, jnp.asarray(u, v0.dtype), None)) for u in (0.0, 1.0)
+        )
+        b, sigma = a_and_b - a, abs(sigma)
         start = float(jnp.max(jnp.abs(limit.initial(v0))))
     _, most = _ends(v0.dtype)
     times = np.linspace(0.0, t1, _TIMES)[1:]
