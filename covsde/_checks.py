@@ -9,6 +9,9 @@ from jax.core import Tracer
 
 _Module = TypeVar("_Module")
 
+# of an integer that arrays can hold
+_MOST_BITS = 63
+
 
 def is_concrete(x) -> bool:
     """Whether the value of `x` is known now (not traced by `jit`, `grad` or `vmap`)."""
@@ -23,11 +26,16 @@ def in_numpy(module: _Module) -> _Module:
 
 
 def is_real(x) -> bool:
-    """Whether `x` is one real number, known or traced; a truth value is not."""
+    """Whether `x` is one real number, known or traced; a truth value is not.
+
+    Nor is an integer beyond the floats.
+    """
     if isinstance(x, np.ndarray | np.generic | jax.Array):
         real = (jnp.integer, jnp.floating)
         return x.ndim == 0 and any(jnp.issubdtype(x.dtype, kind) for kind in real)
-    return isinstance(x, int | float) and not isinstance(x, bool)
+    if isinstance(x, int):
+        return not isinstance(x, bool) and x.bit_length() < 1024
+    return isinstance(x, float)
 
 
 def found(x) -> str:
@@ -42,6 +50,8 @@ def found(x) -> str:
         return f"the class {x.__name__}"
     if isinstance(x, np.generic):
         return f"{x.item()!r} ({type(x).__name__})"
+    if isinstance(x, int) and x.bit_length() > _MOST_BITS:
+        return f"an integer of {x.bit_length()} bits"
     return f"{x!r} ({type(x).__name__})"
 
 
@@ -52,6 +62,7 @@ def parameter(name: str, x, accepted: str, way_out: str, *, test=None) -> jax.Ar
         raise ValueError(f"{message} Use `jax.vmap` for a sweep.")
     if not is_real(x):
         raise TypeError(message)
+    x = float(x) if isinstance(x, int) else x  # which may be beyond JAX's integers
     value = jnp.asarray(x, dtype=jnp.result_type(float))
     if is_concrete(value):
         number = float(value)
@@ -94,7 +105,7 @@ def real_array(name: str, x, accepted: str, way_out: str) -> jax.Array:
         raise TypeError(message.format(found(x)))
     try:
         array = jnp.asarray(x)
-    except (TypeError, ValueError) as error:
+    except (TypeError, ValueError, OverflowError) as error:
         raise TypeError(message.format(found(x))) from error
     if jnp.issubdtype(array.dtype, jnp.integer):
         array = array.astype(jnp.result_type(float))
@@ -121,6 +132,8 @@ def count(name: str, x, way_out: str, *, least: int = 1) -> int:
         raise TypeError(message)
     if x < least:
         raise ValueError(message)
+    if int(x).bit_length() > _MOST_BITS:
+        raise ValueError(message.replace(accepted, f"{accepted} and at most 2^63 − 1"))
     return int(x)
 
 

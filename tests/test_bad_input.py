@@ -643,6 +643,14 @@ TABLE = [
     ),
     # finite networks, and both together
     Bad("networks of width 0", networks(width=0), ValueError, "width", "0", "neurons"),
+    Bad(
+        "networks wider than an integer",
+        networks(width=10**400),
+        ValueError,
+        "width",
+        "at most 2^63 − 1; got an integer of 1329 bits",
+        "neurons",
+    ),
     Bad("networks of width 8.0", networks(width=8.0), TypeError, "width", "8.0", "neurons"),
     Bad(
         "no networks",
@@ -667,6 +675,22 @@ TABLE = [
         "t1",
         "t1 = 0.01, which rounds to no layer",
         "at least 0.125",
+    ),
+    Bad(
+        "heads beyond the floats",
+        lambda: covsde.ShapedAttention(0.5, 1.0, heads=10**400),
+        ValueError,
+        "heads",
+        "an integer of 1329 bits",
+        "number of attention heads",
+    ),
+    Bad(
+        "a time beyond the floats",
+        networks(t1=10**400),
+        TypeError,
+        "t1",
+        "an integer of 1329 bits",
+        "depth d and width n",
     ),
     Bad("networks from NaN", networks(v0=V0 * NAN), ValueError, "v0", "nan", "Check"),
     Bad(

@@ -110,6 +110,13 @@ def test_steps_of_ones_own_are_of_second_order():
     assert errors[1] < 1e-4 and np.log2(errors[0] / errors[1]) > 1.8
 
 
+def test_the_wishart_step_without_noise_is_the_drift_s():
+    limit = KernelODE(BranchCovariance(LeakyReLU(1.0, 0.0)))
+    exact = limit.integrate(V0, 0.25)[0]
+    found = solve(limit, t1=0.25, solver=covsde.WishartEuler(), dt0=1 / 16).vs
+    np.testing.assert_allclose(found[:, -1], [exact, exact], rtol=1e-3)
+
+
 # Without noise, to a tolerance
 
 WEAK = 0.25  # an exponent of shaping below ½

@@ -123,14 +123,23 @@ def test_stopped_paths_are_left_out():
         plotting.correlation_fan(wishart(0, 10, stopped=10))
 
 
+def test_one_value_has_a_density_without_a_warning():
+    """Tests fail on a warning: bins of no width divide by 0."""
+    same = jnp.broadcast_to(LIMIT.vs[:1, :1], LIMIT.vs.shape)
+    one = dataclasses.replace(LIMIT, vs=same)
+    axis = plotting.correlation_densities(one, pairs=[(0, 1)]).axes[0]
+    low, high = axis.get_xlim()
+    assert low < 0.3 < high
+
+
 @pytest.mark.parametrize("draw", [plotting.nearness_densities, plotting.nearness_fan])
 def test_the_nearness_of_two_inputs_is_drawn(draw):
     networks = [nearness(n, 200, width=n) for n in (16, 32)]
     text = words(draw(nearness(0, 400), networks))
     assert "limit" in text and "n = 32" in text and "nearness $u" in text
-    with pytest.raises(TypeError, match=r"`networks` must be .*sample_unshaped`"):
+    with pytest.raises(TypeError, match="`networks` must be a `UnshapedSolution`"):
         draw(nearness(0, 400), NETWORKS)
-    with pytest.raises(TypeError, match="`limit` must be a solution of `UnshapedMLP"):
+    with pytest.raises(TypeError, match="`limit` must be a `UnshapedSolution`"):
         draw(LIMIT)
 
 

@@ -174,7 +174,6 @@ def test_shards_on_the_command_line(tmp_path):
         (["ensemble", *small, "--shard", "2/2"], "must be i/N"),
         (["ensemble", *small, "--shard", "one"], "must be i/N"),
         (["ensemble", *small, "--chunk-size", 0], "at least 1"),
-        (["ensemble", "--architecture", "unshaped"], "got unshaped"),
         (["ensemble", *small, "--shard", "0/600"], "num_paths"),
         (["ensemble", *small, "--checkpoint", files[0]], "the name of a folder"),
     ):

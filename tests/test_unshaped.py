@@ -400,6 +400,12 @@ def test_the_solver_is_one_of_diffrax():
             ),
             "`limit` must be a covariance SDE for `nested`; got UnshapedMLP",
         ),
+        (
+            lambda: covsde.solve(
+                RELU, V0.astype("float32"), 100.0, key=KEY, num_paths=2, dt0=1.0
+            ),
+            "`t1` must leave the state of UnshapedMLP below 4.1e.31, where float32 ends",
+        ),
         (lambda: covsde.Block(RELU), "`sublayers` must be limits of covariances"),
     ],
 )

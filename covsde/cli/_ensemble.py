@@ -13,7 +13,6 @@ from .. import ensemble as _library_ensemble
 from .. import merge as _library_merge
 from ..ensemble import Ensemble
 from . import _options as opt
-from . import _unshaped
 from ._errors import at_least, in_words_of_the_command_line, refuse, writing
 from ._groups import PANEL_HOW, command
 from ._inputs import Data
@@ -25,9 +24,9 @@ from ._scheme import How, check_save_times
 HELP = "\n\n".join(
     (
         "Statistics of any number of paths of the limit, in memory that does not grow.",
-        "Of the norms log V, the correlations ρ and log det V: mean, standard error, "
-        "deviation, extremes and quantiles at each saved time, in a table and in a netCDF "
-        "file.",
+        "Of the norms log V, the correlations ρ and log det V, or of the nearness u of two "
+        "inputs in unshaped networks: mean, standard error, deviation, extremes and "
+        "quantiles at each saved time, in a table and in a netCDF file.",
         "With --checkpoint, a run that was interrupted goes on when it is called again. "
         "With --shard i/N, this run does the i-th of N shares of the paths, and `covsde "
         "merge` joins their files.",
@@ -87,25 +86,24 @@ def ensemble(
     """The command; `HELP` tells what it does."""
     network = Network(architecture, parameters)
     name = network.activation(activation)
-    _unshaped.refuse_it(network)
     how.check(t1, paths)
     check_save_times(save_times)
     at_least("--chunk-size", chunk_size, 1, "Leave it out to have one chosen.")
     share = None if shard is None else parse_shard(shard)
     opt.check_file(out)
-    inputs = _unshaped.read(data, network)
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
 
     began = time.perf_counter()
     jax.config.update("jax_enable_x64", True)
     with in_words_of_the_command_line():
-        v0 = inputs.covariance(how.dtype)
         limit = network.limit(name)
+        inputs = data.read(limit)
+        v0 = inputs.covariance(how.dtype)
         scheme = how.scheme(limit, v0, t1)
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
         with writing(checkpoint or out, "--checkpoint"):
             result = _library_ensemble(
-                limit,  # pyright: ignore[reportArgumentType]  # the unshaped one is refused
+                limit,
                 v0,
                 t1,
                 **scheme._asdict(),

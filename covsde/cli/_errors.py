@@ -47,12 +47,11 @@ def in_words_of_the_command_line() -> Iterator[None]:
     try:
         yield
     except (ValueError, TypeError) as error:
-        options = _CALLS | option_names()
         named = re.match(r"`(\w+)[\w.]*`", str(error))
-        if named is None or named[1] not in options:
+        option = _options().get(named[1]) if named else None
+        if option is None:
             raise
-        message = re.sub(r"`(\w+)`", lambda m: options.get(m[1], m[0]), str(error))
-        raise refuse(options[named[1]], message) from error
+        raise refuse(option, with_options(str(error))) from error
     except ImportError as error:
         if "pip install" not in str(error):
             raise
@@ -64,6 +63,16 @@ def in_words_of_the_command_line() -> Iterator[None]:
             "--paths",
             "there is not enough memory. Lower --paths, --networks or --widths.",
         ) from error
+
+
+def with_options(message: str) -> str:
+    """What the library says, its arguments as the options that set them."""
+    options = _options()
+    return re.sub(r"`(\w+)`", lambda m: options.get(m[1], m[0]), message)
+
+
+def _options() -> dict[str, str]:
+    return _CALLS | option_names()
 
 
 def _out_of_memory(error: Exception) -> bool:

@@ -9,12 +9,19 @@ import numpy as np
 import typer
 from jaxtyping import Array
 
+from .._names import full_name
 from ..inputs import gram
+from ..limits import AbstractLimit
+from ._catalogue import ARCHITECTURES
 from ._errors import refuse
 from ._groups import PANEL_WHAT, Group
 from ._read import whole
 
 _MOST_INPUTS = 100
+# digits that are taken if nothing is given, but for limits of a number of their own
+_DIGITS = 7
+_OWN = {name: getattr(make, "num_inputs", None) for name, make in ARCHITECTURES.items()}
+_OTHERWISE = "".join(f", or {count} for {name}" for name, count in _OWN.items() if count)
 
 
 class Inputs(NamedTuple):
@@ -47,19 +54,25 @@ class Data(Group):
             "--digits",
             parser=whole,
             metavar="N",
-            help="Handwritten digits 0, 1, …, N−1 as inputs, up to 10. (default: 7, or 2 "
-            "for unshaped)",
+            help="Handwritten digits 0, 1, …, N−1 as inputs, up to 10. (default: "
+            f"{_DIGITS}{_OTHERWISE})",
             rich_help_panel=PANEL_WHAT,
         ),
     ] = None
 
-    @property
-    def option(self) -> str:
-        """That which was given, or is taken."""
-        return "--digits" if self.inputs is None else "--inputs"
+    def read(self, limit: AbstractLimit) -> Inputs:
+        """The inputs that are asked for; refuses others than so many as the limit is of."""
+        wanted = limit.num_inputs
+        made = self._made(wanted or _DIGITS)
+        if wanted not in (None, len(made.x)):
+            raise refuse(
+                "--digits" if self.inputs is None else "--inputs",
+                f"must give {wanted} inputs for {full_name(limit)}; got {len(made.x)}. "
+                f"Give {wanted} rows by --inputs, or --digits {wanted}.",
+            )
+        return made
 
-    def read(self, default: int) -> Inputs:
-        """The inputs that are asked for, or `default` digits."""
+    def _made(self, default: int) -> Inputs:
         if self.inputs is None:
             return handwritten_digits(default if self.digits is None else self.digits)
         if self.digits is not None:

@@ -5,7 +5,7 @@ from typing import NamedTuple
 
 from ..activations import AbstractActivation
 from ..drifts import AbstractDrift, ActivationDrift
-from ..limits import AbstractLimit, KernelODE, UnshapedMLP
+from ..limits import AbstractLimit, KernelODE
 from ._catalogue import ARCHITECTURES
 from ._errors import refuse
 from ._parameters import Parameters, User, activations_of, group_of, option_of, users
@@ -63,7 +63,7 @@ class Network(NamedTuple):
                 "Leave it out, or choose another --activation.",
             )
 
-    def limit(self, name: str | None) -> AbstractLimit | UnshapedMLP:
+    def limit(self, name: str | None) -> AbstractLimit:
         """The limit, with this activation."""
         make = ARCHITECTURES[self.architecture]
         if name is None:

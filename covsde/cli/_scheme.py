@@ -20,10 +20,8 @@ from ..limits import (
     ShapedAttention,
     ShapedFeedForward,
     ShapedTransformer,
-    UnshapedMLP,
 )
-from ..limits.unshaped import STEP
-from ..solve import default_solver, default_step
+from ..solve import check_kind, default_solver, default_step
 from ._catalogue import SOLVERS
 from ._errors import at_least, number, refuse
 from ._groups import PANEL_HOW, Group
@@ -110,11 +108,8 @@ class How(Group):
                 "--seed", f"must be an integer from 0 to 2^63 − 1; got {self.seed}. Try 0."
             )
 
-    def scheme(self, limit: AbstractLimit | UnshapedMLP, v0: Array, t1: float) -> Scheme:
+    def scheme(self, limit: AbstractLimit, v0: Array, t1: float) -> Scheme:
         """The scheme for a limit; refuses one that cannot solve it, or would never end."""
-        if isinstance(limit, UnshapedMLP):
-            check_steps(STEP if self.dt0 is None else self.dt0, t1, self.dt0)
-            return Scheme()
         m = len(v0)
         solver = self._solver(limit, m)
         step = default_step(solver, limit, m, v0, t1) if self.dt0 is None else self.dt0
@@ -128,6 +123,7 @@ class How(Group):
         if self.solver is None:
             return default_solver(limit)
         solver = SOLVERS[self.solver]()
+        check_kind(limit, solver)
         try:
             solver.max_step(limit, m)
         except TypeError as error:

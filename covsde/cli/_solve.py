@@ -7,22 +7,21 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import typer
+from jaxtyping import Array
 
 from .. import solve as _library_solve
 from .._names import full_name
+from .._results import AbstractSolution
 from ..describe import describe
-from ..limits import AbstractLimit, UnshapedMLP, UnshapedSolution
+from ..observables import correlation
 from ..plotting import typical_pairs
-from ..solution import Solution
-from ..validation import read
 from . import _options as opt
-from . import _unshaped
 from ._errors import in_words_of_the_command_line, writing
 from ._groups import command
 from ._inputs import Data
 from ._network import Network
 from ._parameters import Parameters
-from ._scheme import How, Scheme, check_memory, check_save_times
+from ._scheme import How, check_memory, check_save_times
 
 _LEVELS = (0.05, 0.25, 0.5, 0.75, 0.95)
 
@@ -53,26 +52,25 @@ def solve(
     """The command; `HELP` tells what it does."""
     network = Network(architecture, parameters)
     name = network.activation(activation)
-    _unshaped.check_options(network, how)
     how.check(t1, paths)
     check_save_times(save_times)
     opt.check_file(out)
-    inputs = _unshaped.read(data, network)
-    with writing(out):
-        out.parent.mkdir(parents=True, exist_ok=True)
 
     began = time.perf_counter()
     jax.config.update("jax_enable_x64", True)
     with in_words_of_the_command_line():
-        v0 = inputs.covariance(how.dtype)
         limit = network.limit(name)
+        inputs = data.read(limit)
+        v0 = inputs.covariance(how.dtype)
         scheme = how.scheme(limit, v0, t1)
         check_memory("--paths", paths, save_times, v0)
-        solution = _simulate(
+        with writing(out):
+            out.parent.mkdir(parents=True, exist_ok=True)
+        solution = _library_solve(
             limit,
             v0,
             t1,
-            scheme,
+            **scheme._asdict(),
             key=jax.random.key(how.seed),
             num_paths=paths,
             dt0=how.dt0,
@@ -82,7 +80,7 @@ def solve(
     how.tell_level(network.label(name), scheme)
     with in_words_of_the_command_line(), writing(out):
         solution.save(out)
-    typer.echo(f"{inputs.words}\n{summary(solution, np.asarray(v0))}")
+    typer.echo(f"{inputs.words}\n{summary(solution, v0)}")
     times = "time" if solution.ts.size == 1 else "times"
     typer.echo(
         f"Written: {out} ({paths} paths, {solution.ts.size} {times}, "
@@ -90,22 +88,12 @@ def solve(
     )
 
 
-def _simulate(
-    limit: AbstractLimit | UnshapedMLP, v0, t1, scheme: Scheme, **options
-) -> Solution | UnshapedSolution:
-    if isinstance(limit, UnshapedMLP):
-        return _unshaped.solve(limit, v0, t1, **options)
-    return _library_solve(limit, v0, t1, **scheme._asdict(), **options)
-
-
-def summary(solution: Solution | UnshapedSolution, v0: np.ndarray) -> str:
+def summary(solution: AbstractSolution, v0: Array) -> str:
     """Means and quantiles of a few observables at the last time, as plain text."""
     limit, t = solution.limit, float(solution.ts[-1])
     lines = [f"{full_name(limit)} at t = {t:g}", describe(limit).time]
-    if isinstance(solution, UnshapedSolution):
-        return "\n".join([*lines, "", *_unshaped.told(solution, _quantiles)]) + "\n"
-    running = solution.running
-    final = np.asarray(solution.vs[:, -1])[running]
+    running, m = solution.running, len(v0)
+    final = solution.readings[running, -1]
     stopped = running.size - len(final)
     lines.append(
         f"stopped: {stopped} of {running.size} paths ({stopped / running.size:.2%})"
@@ -113,29 +101,29 @@ def summary(solution: Solution | UnshapedSolution, v0: np.ndarray) -> str:
     if not len(final):
         return "\n".join(lines)
     shown = [None, (0, 0)]
-    if solution.m > 1:
-        scale = np.sqrt(np.diagonal(v0))
-        shown += typical_pairs(v0 / scale[:, None] / scale)
-    every = solution.m <= 4
-    rows = [
-        (f.label, float(read(f, v0[None])[0]), read(f, final))
-        for f in limit.observables(solution.m)
-        if every or f.inputs in shown
-    ]
-    lines += ["", *_quantiles(rows)]
+    if m > 1:
+        shown += typical_pairs(np.asarray(correlation(v0)))
+    every = m <= 4
+    told = [f for f in limit.observables(m) if every or f.inputs in shown]
+
+    def numbers(t: float, state: Array) -> dict[str, np.ndarray]:
+        known = {f.label: f(state) for f in told} | limit.derived(t, state)
+        return {name: np.asarray(x) for name, x in known.items()}
+
+    lines += ["", *_quantiles(numbers(0.0, limit.initial(v0)), numbers(t, final))]
     if not every:
         lines.append("(three typical pairs; the file has all)")
     return "\n".join(lines) + "\n"
 
 
-def _quantiles(rows: list[tuple[str, float, np.ndarray]]) -> list[str]:
-    """A line for each observable: its name, its start, and its sample."""
+def _quantiles(start: dict[str, np.ndarray], sample: dict[str, np.ndarray]) -> list[str]:
+    """A line for each number: its name, its start, and its sample."""
     heads = "".join(f"{q:>9.0%}" for q in _LEVELS)
     lines = [f"{'':12}{'t = 0':>8}{'mean':>9}{heads}"]
-    for name, start, x in rows:
+    for name, x in sample.items():
         with np.errstate(invalid="ignore"):  # log det V of equal inputs is −∞
             cells = [np.mean(x), *_at_levels(x)]
-        lines.append(f"{name:12}{_cell(start, 8)}" + "".join(map(_cell, cells)))
+        lines.append(f"{name:12}{_cell(start[name], 8)}" + "".join(map(_cell, cells)))
     return lines
 
 
@@ -146,5 +134,5 @@ def _at_levels(x: np.ndarray) -> np.ndarray:
     return np.where(np.isfinite(low) & np.isfinite(high), within, low + high)
 
 
-def _cell(y: float, width: int = 9) -> str:
+def _cell(y: float | np.ndarray, width: int = 9) -> str:
     return f"{y:{width}.3f}" if abs(y) < 1e4 or not np.isfinite(y) else f"{y:{width}.2g}"

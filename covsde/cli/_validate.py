@@ -13,8 +13,13 @@ import typer
 from ..validation import Report
 from ..validation import validate as compare
 from . import _options as opt
-from . import _unshaped
-from ._errors import at_least, in_words_of_the_command_line, refuse, writing
+from ._errors import (
+    at_least,
+    in_words_of_the_command_line,
+    refuse,
+    with_options,
+    writing,
+)
 from ._groups import PANEL_HOW, PANEL_WHAT, PANEL_WHERE, command
 from ._inputs import Data
 from ._network import Network
@@ -101,24 +106,23 @@ def validate(
     """The command; `HELP` tells what it does."""
     network = Network(architecture, parameters)
     names = network.activations(activation or [], ["relu", "tanh"])
-    _unshaped.check_options(network, how, None if method == "gram" else method)
     how.check(t1, paths)
     at_least("--networks", networks, 2, "It is how many networks of each width to sample.")
     several = parse_widths(widths, t1)
-    inputs = _unshaped.read(data, network)
-    with writing(out):
-        out.mkdir(parents=True, exist_ok=True)
 
     began = time.perf_counter()
     jax.config.update("jax_enable_x64", True)
     with in_words_of_the_command_line():
-        v0 = inputs.covariance(how.dtype)
         limits = {network.label(name): network.limit(name) for name in names}
+        inputs = data.read(next(iter(limits.values())))
+        v0 = inputs.covariance(how.dtype)
         schemes = {x: how.scheme(limit, v0, t1) for x, limit in limits.items()}
     network.check_width(several[0], len(v0))
     times = jnp.asarray(figure_times(t1, several[0]))
     check_memory("--paths", paths, times.size, v0)
     check_memory("--networks", networks * len(several), times.size, v0)
+    with writing(out):
+        out.mkdir(parents=True, exist_ok=True)
     typer.echo(inputs.words)
     undrawn = {}
     for label, limit in limits.items():
@@ -192,7 +196,8 @@ def _draw(report: Report, folder: Path) -> str | None:
     try:
         files = report.figures(folder)
     except Exception as error:  # whatever a drawing library raises
-        return " ".join(str(error).split()).rstrip(".") or type(error).__name__
+        reason = " ".join(str(error).split()).rstrip(".")
+        return with_options(reason) or type(error).__name__
     typer.echo(f"Figures: {_told(files, folder)}")
     return None
 

@@ -9,7 +9,7 @@ import jax
 import numpy as np
 from jaxtyping import Array, Float
 
-from .._checks import count, count_paths, found
+from .._checks import count, count_paths, found, is_real
 from .._trial import try_observable
 from ..observables import label
 from ..solve import Run
@@ -116,7 +116,7 @@ def check_devices(devices) -> list[Any]:
     message = f"`devices` must be {accepted}; got {{}}. None takes all of them."
     if isinstance(devices, int | np.integer) and not isinstance(devices, bool):
         if not 1 <= devices <= len(local):
-            raise ValueError(message.format(devices))
+            raise ValueError(message.format(found(devices)))
         return local[:devices]
     if not isinstance(devices, Sequence) or isinstance(devices, str):
         raise TypeError(message.format(found(devices)))
@@ -167,9 +167,7 @@ def check_seconds(checkpoint_every) -> float:
         f"`checkpoint_every` must be a number of seconds, at least 0; got "
         f"{found(checkpoint_every)}. 0 writes after each chunk."
     )
-    if isinstance(checkpoint_every, bool) or not isinstance(
-        checkpoint_every, int | float | np.integer | np.floating
-    ):
+    if not is_real(checkpoint_every):
         raise TypeError(message)
     if not checkpoint_every >= 0:
         raise ValueError(message)

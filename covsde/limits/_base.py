@@ -1,8 +1,10 @@
 """What a limit is: the covariance SDE of one architecture."""
 
+from typing import ClassVar
+
 import diffrax
 import equinox as eqx
-from jaxtyping import Array, Float
+from jaxtyping import Array, ArrayLike, Float
 
 from .._names import full_name
 from ..diffusions import AbstractDiffusion
@@ -18,6 +20,10 @@ class AbstractLimit(eqx.Module):
 
     drift: eqx.AbstractVar[AbstractDrift]
     diffusion: eqx.AbstractVar[AbstractDiffusion]
+    # how many inputs it is of; None where it is of any number
+    num_inputs: ClassVar[int | None] = None
+    # how far the law of networks of width n is from it, in words
+    finite_width_bias: ClassVar[str] = "that vanishes as n grows"
 
     @property
     def equations(self) -> tuple[Equation, ...]:
@@ -39,6 +45,13 @@ class AbstractLimit(eqx.Module):
         By default all norms `log V^{aa}`, all correlations `ρ^{ab}`, and `log det V`.
         """
         return describing(m)
+
+    def derived(
+        self, t: float, state: Float[ArrayLike, "*batch"]
+    ) -> dict[str, Float[Array, "*batch"]]:
+        """What else a summary tells of states at a time, by name; by default nothing."""
+        del t, state
+        return {}
 
     def initial(self, v0: Float[Array, "*batch m m"]) -> Float[Array, "*batch_and_state"]:
         """What observables read at time 0, `V_0`; of another shape where the state is one.

@@ -93,7 +93,11 @@ class ShapedAttention(AbstractLimit):
             strength = float(self._strength)
         if 0 < strength < math.inf:
             return
-        name, way_out = ("tau0", "larger τ₀") if strength > 0 else ("gamma", "larger γ")
+        # of two that are small together, the one that is further from 1
+        by_tau0 = float(self.gamma) ** 2 * float(self.tau0) > 1
+        name, way_out = ("tau0", "smaller τ₀") if by_tau0 else ("gamma", "larger γ")
+        if strength > 0:
+            name, way_out = "tau0", "larger τ₀"
         raise ValueError(
             f"`{name}` must make γ²/(τ₀ √H) a positive finite number; got {strength:g} "
             f"from γ = {float(self.gamma):g} and τ₀ = {float(self.tau0):g}. Pass a "

@@ -1,5 +1,7 @@
 """The shaped multilayer perceptron."""
 
+from typing import ClassVar
+
 from ..activations import AbstractActivation
 from ..diffusions import CongruenceDiffusion
 from ..drifts import ActivationDrift
@@ -21,6 +23,7 @@ class ShapedMLP(AbstractLimit):
     """
 
     activation: AbstractActivation
+    finite_width_bias: ClassVar[str] = "of O(1/n)"
 
     def __init__(self, activation: AbstractActivation):
         """**Arguments:**

@@ -107,6 +107,8 @@ class UnshapedMLP(AbstractLimit):
 
     slope_plus: Scalar
     slope_minus: Scalar
+    num_inputs: ClassVar[int | None] = 2
+    finite_width_bias: ClassVar[str] = "of O(log n/n)"
 
     def __init__(self, slope_plus: float | Scalar = 1.0, slope_minus: float | Scalar = 0.0):
         """**Arguments:**
@@ -209,6 +211,16 @@ class UnshapedMLP(AbstractLimit):
         """`ρ = 1 − 1/(n u)²` at width `n`; −∞ at `u = 0`, where width plays no part yet."""
         width = count("width", width, "It is the number of neurons of a hidden layer.")
         return 1 - (width * jnp.asarray(u)) ** -2.0
+
+    def q(self, t: Float[ArrayLike, "..."], u: Float[ArrayLike, "..."]) -> Array:
+        """`q = (t/u)² = l²(1−ρ_l)`; where `u = 0`, its limit `(2/K)²`."""
+        u = jnp.asarray(u)
+        start = (2 / self.attraction) ** 2
+        return jnp.where(u == 0, start, (t / jnp.where(u == 0, 1.0, u)) ** 2)
+
+    def derived(self, t, state):
+        """`q`."""
+        return {"q = l²(1−ρ)": self.q(t, state)}
 
     def mean(self, t: Float[ArrayLike, "..."], u0: float | Scalar = 0.0) -> Array:
         """`E u_t = (u_0 + K/2χ) e^{χt} − K/2χ`."""
@@ -330,9 +342,7 @@ class UnshapedSolution(AbstractSolution):
     @property
     def q(self) -> Float[Array, "num_paths k"]:
         """`q = (t/u)² = l²(1−ρ_l)`; where `u = 0`, its limit `(2/K)²`."""
-        start = (2 / self.limit.attraction) ** 2
-        u = jnp.where(self.us == 0, 1.0, self.us)
-        return jnp.where(self.us == 0, start, (self.ts[None] / u) ** 2)
+        return self.limit.q(self.ts[None], self.us)
 
     def correlation(self, width: int | None = None) -> Float[Array, "num_paths k"]:
         """`ρ` at a width, which may be left out where it is that of the networks."""

@@ -43,7 +43,7 @@ def correlation_densities(
     - `labels`: names of the inputs; None numbers them from 0.
     - `bins`: bins of the histograms.
     """
-    networks = solutions(networks)
+    networks = solutions(Solution, networks)
     start = start_correlations(limit, v0)
     pairs = _choose(limit, pairs, start)
     names = input_names(limit, labels)
@@ -78,7 +78,7 @@ def correlation_fan(
 
     **Arguments:** as for [`covsde.plotting.correlation_densities`][].
     """
-    networks = solutions(networks)
+    networks = solutions(Solution, networks)
     start = start_correlations(limit, v0)
     check_times(limit)
     pairs = _choose(limit, pairs, start)
@@ -135,4 +135,6 @@ def _range(samples: list[np.ndarray]) -> tuple[float, float]:
     """Ends of the histograms: [−1, 1], or less where nothing lies beyond."""
     low = min(float(np.quantile(x, 0.002)) for x in samples)
     high = max(float(np.quantile(x, 0.998)) for x in samples)
+    if high - low < 1e-6:  # of one value, without noise
+        low, high = low - 0.01, high + 0.01
     return (-1.0 if low < -0.5 else low, 1.0 if high > 0.5 else high)

@@ -16,7 +16,7 @@ from ..solution import Solution
 from ._correlations import correlation_densities, correlation_fan
 from ._matrices import correlation_matrices
 from ._nearness import nearness_densities, nearness_fan
-from ._solutions import solutions, unshaped_solutions
+from ._solutions import solutions
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +43,7 @@ def figures(
 def _(limit: Solution, networks=(), *, v0=None) -> dict[str, Figure]:
     if limit.m == 1:
         return {}
-    widest = solutions(networks)[-1:]
+    widest = solutions(Solution, networks)[-1:]
     drawn = {
         "densities": correlation_densities(limit, networks, v0=v0),
         "correlations": correlation_matrices(limit, widest, v0=v0),
@@ -58,5 +58,5 @@ def _(limit: UnshapedSolution, networks=(), *, v0=None) -> dict[str, Figure]:
     del v0
     drawn = {"densities": nearness_densities(limit, networks)}
     if limit.ts.size > 1:
-        drawn["fan"] = nearness_fan(limit, unshaped_solutions(limit, networks)[-1:])
+        drawn["fan"] = nearness_fan(limit, solutions(UnshapedSolution, networks)[-1:])
     return drawn

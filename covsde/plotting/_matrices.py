@@ -32,7 +32,7 @@ def correlation_matrices(
     **Arguments:** as for [`covsde.plotting.correlation_densities`][]; `v0` is needed if
     the limit did not save time 0, else there is no panel for the start.
     """
-    networks = solutions(networks)
+    networks = solutions(Solution, networks)
     start = start_correlations(limit, v0)
     names = input_names(limit, labels)
     end = rf"$t = {float(limit.ts[-1]):.4g}$"

@@ -9,7 +9,7 @@ import numpy as np
 
 from ..limits import UnshapedSolution
 from ._panels import LEVELS, draw_densities, draw_fan, draw_legend, make_panels
-from ._solutions import check_times, network_names, unshaped_solutions
+from ._solutions import check_limit, check_times, network_names, solutions
 from ._style import styled
 
 if TYPE_CHECKING:
@@ -32,7 +32,8 @@ def nearness_densities(
       an error bar of one standard error.
     - `bins`: bins of the histogram.
     """
-    networks = unshaped_solutions(limit, networks)
+    check_limit(UnshapedSolution, limit)
+    networks = solutions(UnshapedSolution, networks)
     figure, (axis,) = make_panels(1, sharey=False)
     values = [_nearness(one)[:, -1] for one in (limit, *networks)]
     # the tail is long
@@ -55,7 +56,8 @@ def nearness_fan(
 
     **Arguments:** as for [`covsde.plotting.nearness_densities`][].
     """
-    networks = unshaped_solutions(limit, networks)
+    check_limit(UnshapedSolution, limit)
+    networks = solutions(UnshapedSolution, networks)
     check_times(limit)
     figure, (axis,) = make_panels(1, sharey=False)
     fans = [_nearness_quantiles(one) for one in (limit, *networks)]
@@ -71,7 +73,7 @@ def _nearness(solution: UnshapedSolution) -> np.ndarray:
     if not solution.running.any():
         raise ValueError(
             "in every network the inputs have become one, so there is no nearness to "
-            "draw. Pass a larger width, or an earlier `t1`."
+            "draw. Pass a larger `width`, or an earlier `t1`."
         )
     return np.asarray(solution.us)[solution.running]
 

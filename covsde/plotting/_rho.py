@@ -7,17 +7,14 @@ from collections.abc import Sequence
 import jax.numpy as jnp
 import numpy as np
 
-from .._checks import found
 from ..observables import correlation
 from ..solution import Solution
+from ._solutions import check_limit
 
 
 def start_correlations(limit: Solution, v0) -> np.ndarray | None:
     """Correlations at time 0, `(m, m)`, if they are known and the same for all paths."""
-    if not isinstance(limit, Solution):
-        raise TypeError(
-            f"`limit` must be a solution of `covsde.solve`; got {found(limit)}."
-        )
+    check_limit(Solution, limit)
     if limit.m < 2:
         raise ValueError(
             "`limit` must have at least two inputs to have correlations; got one."

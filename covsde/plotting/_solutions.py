@@ -7,33 +7,26 @@ from typing import TypeVar
 
 from .._checks import found
 from .._results import AbstractSolution
-from ..limits import UnshapedSolution
-from ..solution import Solution
 
 _Solution = TypeVar("_Solution", bound=AbstractSolution)
 
 
-def solutions(networks) -> tuple[Solution, ...]:
-    """Networks of a covariance SDE, one or several."""
-    return _all_of(Solution, "covsde.oracles.sample", networks)
-
-
-def unshaped_solutions(limit, networks) -> tuple[UnshapedSolution, ...]:
-    """Networks of the unshaped limit, one or several; refuses another limit."""
-    if not isinstance(limit, UnshapedSolution):
+def check_limit(kind: type[AbstractSolution], limit) -> None:
+    """Refuses what is no solution of this kind."""
+    if not isinstance(limit, kind):
         raise TypeError(
-            f"`limit` must be a solution of `UnshapedMLP().solve`; got {found(limit)}."
+            f"`limit` must be a `{kind.__name__}` of `covsde.solve`; got {found(limit)}."
         )
-    source = "covsde.oracles.unshaped.sample_unshaped"
-    return _all_of(UnshapedSolution, source, networks)
 
 
-def _all_of(kind: type[_Solution], source: str, networks) -> tuple[_Solution, ...]:
+def solutions(kind: type[_Solution], networks) -> tuple[_Solution, ...]:
+    """Networks, one or several, whose solutions are of this kind."""
     several = (networks,) if isinstance(networks, kind) else tuple(networks)
     for one in several:
         if not isinstance(one, kind):
             raise TypeError(
-                f"`networks` must be solutions of `{source}`; got {found(one)}."
+                f"`networks` must be a `{kind.__name__}` each, of "
+                f"`covsde.oracles.sample`; got {found(one)}."
             )
     return several
 

@@ -2,7 +2,7 @@
 
 from ._defaults import default_solver, default_step
 from ._integrate import Paths, integrate
-from ._kind import check_covariances
+from ._kind import check_covariances, check_kind
 from ._plan import Scheme, plan
 from ._run import Run, cells_per_step
 from ._simulate import paths_at_a_time, simulate
@@ -16,6 +16,7 @@ __all__ = [
     "Scheme",
     "cells_per_step",
     "check_covariances",
+    "check_kind",
     "check_solver",
     "default_solver",
     "default_step",

@@ -2,6 +2,7 @@
 
 import statistics
 
+import diffrax
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -27,16 +28,16 @@ def check_range(problem: Problem) -> None:
     limit, v0, t1, num_paths = problem.limit, problem.v0, problem.t1, problem.num_paths
     if not is_concrete((limit, v0)):
         return
+    if limit.is_number:
+        _check_number(problem)
+        return
     with jax.ensure_compile_time_eval():
         growth = limit.drift.growth
     if growth is None or not limit.diffusion.is_congruence:
         return
-    kind = jnp.finfo(v0.dtype)
-    least, most = float(kind.tiny / kind.eps), float(kind.max * kind.eps)
+    least, most = _ends(v0.dtype)
     accepted = f"between {least:.2g} and {most:.2g}, where {v0.dtype} ends"
-    wider = ""
-    if v0.dtype == jnp.float32:
-        wider = ', or float64: `jax.config.update("jax_enable_x64", True)`'
+    wider = _wider(v0.dtype)
     starts = np.diagonal(np.asarray(v0, np.float64), axis1=-2, axis2=-1)
     lowest, highest = starts.min(), starts.max()
     for start in (lowest, highest):
@@ -58,6 +59,50 @@ def check_range(problem: Problem) -> None:
             f"{num_paths} paths reach from {low} to {high}. Pass a shorter one, here at "
             f"most {times[np.argmax(outside) - 1]:.3g}{wider}."
         )
+
+
+def _check_number(problem: Problem) -> None:
+    """Refuses a number u that would leave the numbers of the dtype before `t1`.
+
+    With `du = (a + b u) dt + σ u dB` and `E = exp((b − σ²/2) t + σ B)`, u is at most
+    `(u_0 + |a| t) max_s E_t/E_s`. The range of B exceeds `x √t` with less than 8 times the
+    probability that B_t does.
+    """
+    limit, v0, t1 = problem.limit, problem.v0, problem.t1
+    with jax.ensure_compile_time_eval():
+        terms = limit.terms(diffrax.UnsafeBrownianPath((), problem.key))
+        (a, _), (a_and_b, sigma) = (
+            map(float, terms.vf(0.0, jnp.asarray(u, v0.dtype), None)) for u in (0.0, 1.0)
+        )
+        b, sigma = a_and_b - a, abs(sigma)
+        start = float(jnp.max(jnp.abs(limit.initial(v0))))
+    _, most = _ends(v0.dtype)
+    times = np.linspace(0.0, t1, _TIMES)[1:]
+    deviations = -statistics.NormalDist().inv_cdf(_RISK / (8 * problem.num_paths))
+    risen = max(0.0, b - sigma**2 / 2) * times + deviations * sigma * np.sqrt(times)
+    with np.errstate(divide="ignore"):
+        risen += np.log(start + abs(a) * times)
+    if risen[-1] > np.log(most):
+        last = times[np.argmax(risen > np.log(most)) - 1]
+        raise ValueError(
+            f"`t1` must leave the state of {type(limit).__name__} below {most:.2g}, where "
+            f"{v0.dtype} ends; got {t1:g}, until which that of {problem.num_paths} paths "
+            f"reaches up to 10^{risen[-1] / np.log(10):.0f}. Pass a shorter one, here at "
+            f"most {last:.3g}{_wider(v0.dtype)}."
+        )
+
+
+def _ends(dtype) -> tuple[float, float]:
+    """The least and the largest number that are accepted."""
+    kind = jnp.finfo(dtype)
+    return float(kind.tiny / kind.eps), float(kind.max * kind.eps)
+
+
+def _wider(dtype) -> str:
+    """The way to a wider dtype."""
+    if dtype != jnp.float32:
+        return ""
+    return ', or float64: `jax.config.update("jax_enable_x64", True)`'
 
 
 def _spread(

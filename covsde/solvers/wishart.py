@@ -41,7 +41,8 @@ class WishartEuler(AbstractFactorSolver):
 
 def bartlett(normals: Lower, rows, t) -> Lower:
     """`chol(Wishart_m(I, 1/t) t)` from standard normals, its rows numbered `rows`."""
-    time = normals.against_rows(t)
+    # without noise it is I, of any large number of degrees of freedom
+    time = jnp.maximum(normals.against_rows(t), 1e-30)
     freedom = 1 / time + 1 - rows
     chi = jnp.sqrt(chi_square(normals.diagonal(), freedom) * time)
     return (normals.strict() * jnp.sqrt(t)).add_diagonal(chi)

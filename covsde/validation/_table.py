@@ -12,7 +12,7 @@ import numpy as np
 from .._names import full_name
 from .._results import AbstractSolution
 from ..activations import AbstractActivation, ShapedReLU
-from ..limits import AbstractLimit, ShapedMLP, UnshapedMLP
+from ..limits import AbstractLimit
 from ..observables import Correlation
 from ._rows import STOPPED, Row
 from ._statistics import decay_exponent
@@ -198,14 +198,10 @@ def _footer(
 
 def expected_bias(limit: AbstractLimit) -> str:
     """How far the law at finite width is from a right limit, in words."""
-    if isinstance(limit, UnshapedMLP):
-        return "a finite-width bias of O(log n/n)"
     leaves = jax.tree.leaves(limit, is_leaf=lambda x: isinstance(x, AbstractActivation))
     for leaf in leaves:
         if isinstance(leaf, ShapedReLU):
             c_plus, c_minus = float(leaf.c_plus), float(leaf.c_minus)
             if abs(c_plus) != abs(c_minus):
                 return "a finite-width bias of O(1/√n) (shaped ReLU with c₊ ≠ −c₋)"
-    if isinstance(limit, ShapedMLP):
-        return "a finite-width bias of O(1/n)"
-    return "a finite-width bias that vanishes as n grows"
+    return f"a finite-width bias {limit.finite_width_bias}"
