@@ -10,6 +10,7 @@ BENCHMARKS = {
     "steps": "whether the automatic step keeps what it states, on 100 random problems",
     "laws": "every law of the limits, by another method and by simulation",
     "positive_definite": "steps that lose positive definiteness, on hostile starts",
+    "drifts": "a user's drifts that are linear in V, against their exact means",
     "one_step": "one layer of literal networks against drift and noise, every entry",
     "explosion": "explosions and levels by a time, against exact laws",
     "networks": "the limit against literal networks as width grows",
@@ -22,6 +23,7 @@ BENCHMARKS = {
     "compilation": "CPU time of the first call, by the number of inputs",
     "literal": "CPU time of a path against a literal network's, all weights drawn",
     "ensemble": "memory and time of up to 1e7 paths, cost of statistics, two devices",
+    "kills": "ensembles that are killed at random, against one that never was",
     "gradients": "reverse and forward mode against the solve alone, and their memory",
     "crossover": "packed against whole matrices, by the number of inputs",
 }

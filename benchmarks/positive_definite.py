@@ -19,10 +19,7 @@ import jax.numpy as jnp
 import numpy as np
 
 import covsde
-from covsde.brownian import Motion
-from covsde.functionals import AbstractFunctional
 from covsde.matrices import Lower, factorise
-from covsde.solve import on_grid
 from covsde.states import size
 
 # length and number of steps; arrays, so that one compilation serves all
@@ -85,15 +82,23 @@ LEVEL = 15.0
 
 
 @eqx.filter_jit
-def lost_steps(limit, solver, v0, h, steps, num_paths, key, regular):
-    """Path-steps, of `num_paths · steps`, after which the factor is no longer one."""
+def watched(limit, solver, v0, h, steps, num_paths, key, regular):
+    """`tr V/m` at the start and after each step, and where the factor has not lost rank.
+
+    Both are `(MAX_STEPS + 1, num_paths)`; last, which of these times there are.
+    """
     cells = 2 * MAX_STEPS
     fine = jnp.arange(cells + 1) * (h / 2)
     ts = fine if solver.cells_per_step == 2 else jnp.arange(MAX_STEPS + 1) * h
     m = v0.shape[-1]
-    path = covsde.BrownianGrid(ts, m, key=key, num_paths=num_paths)
+    noise_shape = limit.diffusion.noise_shape
+    path = covsde.BrownianGrid(ts, m, key=key, num_paths=num_paths, noise_shape=noise_shape)
     start = factorise(jnp.broadcast_to(v0, (num_paths, m, m))).as_invertible(regular)
-    lost = count_lost(start)
+    rank = start.rank()
+
+    def seen(t, y: Lower, args):
+        return size(y), y.as_invertible(False).rank() >= rank
+
     solution = diffrax.diffeqsolve(
         limit.terms(path),
         solver,
@@ -101,77 +106,25 @@ def lost_steps(limit, solver, v0, h, steps, num_paths, key, regular):
         t1=steps * h,
         dt0=h,
         y0=start,
-        saveat=diffrax.SaveAt(steps=True, fn=lost),
+        saveat=diffrax.SaveAt(t0=True, steps=True, fn=seen),
         max_steps=MAX_STEPS,
     )
-    return jnp.sum(jnp.where(jnp.isfinite(solution.ts), solution.ys, 0))
+    return *solution.ys, jnp.isfinite(solution.ts)[:, None]
 
 
-def count_lost(start: Lower):
-    """A function to save: how many factors are none any more, or have lost rank."""
-    rank = start.rank()
-
-    def lost(t, y: Lower, args):
-        return jnp.sum(~holds(y, rank)) * 1.0
-
-    return lost
+def lost_steps(limit, solver, v0, h, steps, num_paths, key, regular):
+    """Path-steps, of `num_paths · steps`, after which the factor is no longer one."""
+    sizes, held, there = watched(limit, solver, v0, h, steps, num_paths, key, regular)
+    return jnp.sum(there & ~(jnp.isfinite(sizes) & held))
 
 
-def holds(y: Lower, rank) -> jax.Array:
-    """Which factors are finite, and have not lost rank."""
-    return jnp.isfinite(size(y)) & (y.as_invertible(False).rank() >= rank)
-
-
-class Lost(AbstractFunctional):
-    """The steps after which the rank has fallen, or the state is not finite."""
-
-    rank: jax.Array
-
-    def start(self, y):
-        return jnp.zeros(y.batch, y.dtype)
-
-    def update(self, value, step):
-        return value + ~holds(step.after, self.rank)
-
-
-class Steps(AbstractFunctional):
-    """The steps that a path has taken."""
-
-    def start(self, y):
-        return jnp.zeros(y.batch, y.dtype)
-
-    def update(self, value, step):
-        return value + 1
-
-
-@eqx.filter_jit
 def lost_under_attention(limit, v0, h, steps, num_paths, key, regular):
-    """Path-steps before `LEVEL`, those that left the cone, and paths that had no state."""
-    rank = jnp.sum(jnp.abs(factorise(v0).diagonal()) > 0)
-    motion = Motion(
-        key,
-        jnp.arange(num_paths, dtype=jnp.uint32),
-        v0.shape[-1],
-        2,
-        v0.dtype,
-        limit.diffusion.noise_shape,
-    )
-    ends = jnp.minimum(jnp.arange(MAX_STEPS + 1), steps) * h
-    paths = on_grid(
-        limit,
-        covsde.NinomiyaNinomiya(),
-        v0,
-        motion,
-        ends,
-        ends[-1:],
-        jnp.asarray(LEVEL, v0.dtype),
-        regular,
-        between=False,
-        functionals={"lost": Lost(rank), "steps": Steps()},
-    )
-    lost, ran = paths.kept["lost"], paths.kept["steps"]
-    without = jnp.sum(jnp.isnan(paths.vs[:, -1, 0, 0]))
-    return jnp.sum(ran), jnp.sum(lost), without
+    """Path-steps before `LEVEL`, those that lost rank, and those to no finite state."""
+    solver = covsde.NinomiyaNinomiya()
+    sizes, held, there = watched(limit, solver, v0, h, steps, num_paths, key, regular)
+    ran = there[1:] & (jnp.cumsum(~(sizes < LEVEL), axis=0)[:-1] == 0)
+    finite = jnp.isfinite(sizes[1:])
+    return jnp.sum(ran), jnp.sum(ran & finite & ~held[1:]), jnp.sum(ran & ~finite)
 
 
 def attention_table(starts, num_paths: int, key):
@@ -197,8 +150,9 @@ def baselines(limit, v0, h, steps, num_paths, key):
     if not bool(factorise(v0).is_singular()):
         euler = run(diffrax.Euler())
         # a path is lost when it stops or, at its last step, when V has left the cone
-        outside = np.linalg.eigvalsh(np.asarray(euler.vs[:, -1])).min(axis=-1) < 0
-        lost = np.mean(np.isfinite(euler.stopped_at) | outside)
+        vs, stopped = np.asarray(euler.vs[:, -1]), np.isfinite(euler.stopped_at)
+        outside = np.linalg.eigvalsh(vs[~stopped]).min(axis=-1) < 0
+        lost = (np.sum(stopped) + np.sum(outside)) / num_paths
     projected = run(covsde.ProjectedEuler())
     return lost, float(jnp.mean(projected.projections)) / steps
 

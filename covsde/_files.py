@@ -10,6 +10,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 _TABLE = 2**20  # HDF5 reads no longer piece again
 
@@ -125,6 +126,22 @@ def replacing(path: Path) -> Iterator[Aside]:
             fresh.replace(target)
         finally:
             fresh.unlink(missing_ok=True)
+    sync_folder(target.parent)
+
+
+@contextmanager
+def replacing_folder(path: Path) -> Iterator[Path]:
+    """A folder to make and fill aside; in the end it takes the place of `path`, whole."""
+    target = Path(os.path.realpath(path))  # a link stays one
+    if target.exists() and not target.is_dir():
+        raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR))
+    aside = TemporaryDirectory(prefix=".covsde-", suffix=".tmp", dir=target.parent)
+    with aside as room:
+        fresh, old = Path(room, "new"), Path(room, "old")
+        yield fresh
+        if target.exists():
+            target.rename(old)
+        fresh.rename(target)
     sync_folder(target.parent)
 
 

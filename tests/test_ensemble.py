@@ -18,7 +18,7 @@ import covsde
 from covsde import ShapedMLP, ShapedReLU
 from covsde.ensemble._chunks import Range
 from covsde.ensemble._survey import Survey
-from covsde.ensemble._writer import NetCDF
+from covsde.ensemble._writer import NetCDF, writer
 from covsde.observables import Correlation, LogNorm, Nearness
 from covsde.statistics import Covariance, Extremes, Histogram, Moments, Quantiles
 
@@ -264,6 +264,28 @@ def test_a_file_that_does_not_go_with_the_checkpoint_is_refused(tmp_path):
     other.close()
     with pytest.raises(ValueError, match=r"`save` must be the file .* another run"):
         run(save=tmp_path / "a.nc", checkpoint=tmp_path)
+
+
+def test_a_zarr_that_is_not_made_whole_is_not_there(tmp_path, monkeypatch):
+    """Nor is the one touched in whose place it was to be."""
+    zarr = pytest.importorskip("zarr")
+    arguments = {}, ["rho"], np.array([1.0]), np.float64
+
+    def begin():
+        writer(tmp_path / "a.zarr", Range(0, 5), 5).begin(*arguments, resumed=False)
+
+    def interrupted(*arguments, **options):
+        raise KeyboardInterrupt
+
+    for before in ([], ["a.zarr"]):
+        with monkeypatch.context() as patch, pytest.raises(KeyboardInterrupt):
+            patch.setattr(zarr.Group, "create_array", interrupted)
+            begin()
+        assert [file.name for file in tmp_path.iterdir()] == before
+        begin()
+        assert set(zarr.open_group(tmp_path / "a.zarr", mode="r").array_keys()) == {
+            *("values", "stopped_at", "time", "path")
+        }
 
 
 # progress

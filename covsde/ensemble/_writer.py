@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 from jaxtyping import Float
 
-from .._files import naming, replacing, sync, sync_folder
+from .._files import naming, replacing, replacing_folder, sync, sync_folder
 from ._chunks import Range
 from ._fingerprint import Recipe, differences
 
@@ -171,7 +171,7 @@ class NetCDF(AbstractWriter):
 
 
 class Zarr(AbstractWriter):
-    """Zarr, in pieces of a chunk of paths, each a file that is put in place whole."""
+    """Zarr: put in place whole; then pieces of a chunk of paths, each a file, are, too."""
 
     def __init__(self, path: Path, paths: Range, chunk_size: int):
         super().__init__(path, paths)
@@ -179,9 +179,14 @@ class Zarr(AbstractWriter):
         self._written: list[Path] = []  # and not known to be on the disk
 
     def create(self, arrays, attributes):
+        with replacing_folder(self.path) as fresh:
+            self._fill(fresh, arrays, attributes)
+        self._written = [file for file in self.path.rglob("*") if file.is_file()]
+
+    def _fill(self, folder: Path, arrays: dict[str, _Array], attributes: dict) -> None:
         import zarr
 
-        group = zarr.open_group(self.path, mode="w", attributes=attributes)
+        group = zarr.open_group(folder, mode="w", attributes=attributes)
         for name, (axes, dtype, shape, values) in arrays.items():
             first = min(self._rows, shape[0]) if axes[0] == "path" else shape[0]
             array = group.create_array(
@@ -194,7 +199,6 @@ class Zarr(AbstractWriter):
             )
             if values is not None:
                 array[...] = values
-        self._written = [file for file in self.path.rglob("*") if file.is_file()]
 
     def open(self):
         import zarr
