@@ -26,8 +26,18 @@ with install_import_hook(TYPECHECKED, "beartype.beartype"):
     import covsde  # noqa: F401
 
 
+# `make test` has programs compiled in half the time and run slower. These modules' are
+# compiled as a user's: they ask for the same bits from several programs, count what is in
+# one, or run for longer than that saves.
+OPTIMISED = {"test_brownian", "test_convergence", "test_counts"}
+
+
 @pytest.fixture(autouse=True, scope="module")
-def forget_compiled_programs():
+def compiled_programs(request):
     """Each holds memory maps, and the 65,530 that Linux grants a process ran out."""
+    quick = jax.config.read("jax_disable_most_optimizations")
+    optimised = request.module.__name__ in OPTIMISED
+    jax.config.update("jax_disable_most_optimizations", quick and not optimised)
     yield
+    jax.config.update("jax_disable_most_optimizations", quick)
     jax.clear_caches()
