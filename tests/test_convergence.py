@@ -40,9 +40,7 @@ def weak():
 def integrated():
     palindromic = covsde.PalindromicStrang()
     solvers = [palindromic, covsde.FactorEuler(), Extrapolated(palindromic)]
-    return study(
-        RELU, solvers, V0, 1.0, squared_correlation, steps=(2, 4), quadrature=True
-    )
+    return study(RELU, solvers, V0, 1.0, squared_correlation, steps=(2, 4), quadrature=True)
 
 
 def test_weak_errors_are_those_of_quadrature(weak, integrated):
