@@ -19,8 +19,10 @@ demo: $(VENV)/.installed-all  ## run the main study: the limit against finite ne
 
 # Two workers share the machine: a thread each keeps them out of each other's way. Each
 # starts on half of the files, whose tests share what was compiled. XLA's older way to emit
-# loops compiles in three quarters of the time, and compilation is most of it.
+# loops compiles in three quarters of the time, and compilation is most of it; without most
+# optimisations it takes half as long once more (tests/conftest.py says where they are kept).
 test: export XLA_FLAGS := --xla_cpu_multi_thread_eigen=false --xla_cpu_use_fusion_emitters=false
+test: export JAX_DISABLE_MOST_OPTIMIZATIONS := 1
 test: export OMP_NUM_THREADS := 1
 test: $(VENV)/.installed-all,test  ## run the tests
 	@start=$$(date +%s); status=0; $(BIN)/python -m pytest -n 2 --dist worksteal -q || status=$$?; \

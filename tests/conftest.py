@@ -1,5 +1,7 @@
 """Every test runs in float64, without rank promotion, with array types checked."""
 
+from contextlib import contextmanager
+
 import jax
 import pytest
 from jaxtyping import install_import_hook
@@ -26,8 +28,31 @@ with install_import_hook(TYPECHECKED, "beartype.beartype"):
     import covsde  # noqa: F401
 
 
-@pytest.fixture(autouse=True, scope="module")
-def forget_compiled_programs():
-    """Each holds memory maps, and the 65,530 that Linux grants a process ran out."""
-    yield
+# `make test` has programs compiled in half the time and run slower. These modules' are
+# compiled as a user's: they ask for the same bits from several programs, count what is in
+# one, or run for longer than that saves. So are those of a test that uses `optimised`.
+OPTIMISED = {"test_brownian", "test_convergence", "test_counts"}
+
+
+@contextmanager
+def compiled_programs(quick: bool):
+    """Programs of their own, and forgotten: each holds memory maps, and the 65,530 that
+    Linux grants a process ran out."""
+    before = jax.config.read("jax_disable_most_optimizations")
+    jax.config.update("jax_disable_most_optimizations", quick and before)
     jax.clear_caches()
+    yield
+    jax.config.update("jax_disable_most_optimizations", before)
+    jax.clear_caches()
+
+
+@pytest.fixture(autouse=True, scope="module")
+def programs_of_the_module(request):
+    with compiled_programs(quick=request.module.__name__ not in OPTIMISED):
+        yield
+
+
+@pytest.fixture
+def optimised():
+    with compiled_programs(quick=False):
+        yield

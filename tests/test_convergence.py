@@ -40,17 +40,15 @@ def weak():
 def integrated():
     palindromic = covsde.PalindromicStrang()
     solvers = [palindromic, covsde.FactorEuler(), Extrapolated(palindromic)]
-    return study(
-        RELU, solvers, V0, 1.0, squared_correlation, steps=(2, 4, 8), quadrature=True
-    )
+    return study(RELU, solvers, V0, 1.0, squared_correlation, steps=(2, 4), quadrature=True)
 
 
 def test_weak_errors_are_those_of_quadrature(weak, integrated):
     """To four standard errors, whose squares add up with those of the quadrature."""
     for row, known in zip(weak.rows, integrated.rows, strict=False):
         assert row.solver == known.solver
-        noise = np.hypot(row.standard_errors, known.standard_errors)
-        assert np.all(np.abs(row.errors - known.errors) < 4 * noise), row
+        noise = np.hypot(row.standard_errors[:2], known.standard_errors)
+        assert np.all(np.abs(row.errors[:2] - known.errors) < 4 * noise), row
         assert np.all(known.standard_errors < 0.02 * np.abs(known.errors))
 
 

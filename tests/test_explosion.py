@@ -133,6 +133,7 @@ def test_a_chi_square_of_very_many_degrees():
     assert np.all(np.abs(found / expected - 1) < freedom**-1.5 + 1e-9)
 
 
+@pytest.mark.usefixtures("optimised")
 def test_a_path_is_the_same_whatever_runs_with_it():
     limit, start = ShapedAttention(0.5, 0.3), 0.5 * OPPOSITE
     many, few = (covsde.solve(limit, start, 0.4, key=KEY, num_paths=n) for n in (3000, 70))

@@ -1,5 +1,6 @@
 """Limits of architectures: their noise as operators, and one layer of their networks."""
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -230,14 +231,16 @@ def kicked(noise, factor, h, seed):
     shape = (2, m * m, *factor.batch)
     halves = np.sqrt(h / 2) * rng.normal(size=shape)
     increment = tuple(arrange("square", jnp.asarray(half), m) for half in halves)
-    bound = BoundNoise(noise, START, None)
+    return np.asarray(_kick(noise, factor, increment, jnp.asarray(h)))
 
-    @jax.jit
-    def kick(factor, increment):
-        moved = covsde.NinomiyaNinomiya().kick(bound, factor, increment, jnp.asarray(h))
-        return gram(moved).to_dense()
 
-    return np.asarray(kick(factor, increment))
+@eqx.filter_jit
+def _kick(noise, factor, increment, h):
+    """One program for steps of any length."""
+    moved = covsde.NinomiyaNinomiya().kick(
+        BoundNoise(noise, START, None), factor, increment, h
+    )
+    return gram(moved).to_dense()
 
 
 def test_left_multiplication_alone_is_right_multiplication():
@@ -338,7 +341,15 @@ def test_a_resnet_of_branch_one_is_the_mlp():
     np.testing.assert_allclose(resnet.vs, mlp.vs, rtol=1e-12)
 
 
-@pytest.mark.parametrize("name", LIMITS)
+# the same formulas with numbers of their own are left to the benchmark
+OF_A_FORM = [
+    name
+    for name in LIMITS
+    if name not in ("attention, γ .5, τ₀ .4", "attention, γ 1, τ₀ .7, 2 heads")
+]
+
+
+@pytest.mark.parametrize("name", OF_A_FORM)
 def test_one_layer_has_the_drift_and_the_noise(name):
     """`n E[V' − V]` and `n Cov V'` of literal layers; the benchmark has more of them."""
     z = deviations(LIMITS[name], 3, (16, 32), 20_000, "weights", seed=11)
