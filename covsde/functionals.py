@@ -244,7 +244,11 @@ class Stopping(eqx.Module):
     def update(self, fates: Fates, step: Step) -> tuple[Fates, Any]:
         """The fates after a step, and the states: of what was stopped, as it was."""
         if self.level is None:
-            return _kept_finite(self, fates, step.before, step.after, step.t1)
+            after, moves = step.after, fates.running
+            fates, finite = _finite(self, fates, after, step.t1)
+            if self.keeps:
+                after = choose(moves & finite, after, step.before)
+            return fates, after
         return _stopped(self, fates, step)
 
     def at_level(self, fates: Fates, step: Step) -> tuple[Fates, Any]:
@@ -283,12 +287,9 @@ def _stopped(stopping: Stopping, fates: Fates, step: Step) -> tuple[Fates, Any]:
 
 
 @apart
-def _kept_finite(
-    stopping: Stopping, fates: Fates, before: Any, after: Any, t1: Array
-) -> tuple[Fates, Any]:
-    """The paths that have a state yet, with the others where they were."""
-    finite, running = jnp.isfinite(size(after)), fates.running
+def _finite(stopping: Stopping, fates: Fates, y: Any, t1: Array) -> tuple[Fates, Array]:
+    """The fates of paths that have come to some states, and which have one yet."""
+    finite = jnp.isfinite(size(y))
     end = jnp.broadcast_to(t1, finite.shape)
     gone = EXPLODED if stopping.stays else LOST
-    fates = fates.stopped(running & ~finite, end, gone)
-    return fates, choose(running & finite, after, before) if stopping.keeps else after
+    return fates.stopped(fates.running & ~finite, end, gone), finite
