@@ -114,7 +114,7 @@ def estimate(
     least = least_budget(simulation)
     if budget is not None:
         accepted = f"a number of at least {least:,} steps here, or None"
-        way_out = "Pilots and runs of the first two levels take as many."
+        way_out = "Pilots and runs of the first three levels take as many."
         budget = number("budget", budget, accepted, way_out, test=lambda x: x >= least)
     with reporting(progress, 0, least, "steps") as report:
         return multilevel(simulation, tol, confidence, Ledger(budget, report))

@@ -15,12 +15,14 @@ from ._term import Term
 _BIAS_SHARE, _RESERVE = 0.1, 0.1
 # Share of the budget that pilots may take.
 _PILOTS = 0.5
-_MOST_LEVELS = 12
+_LEAST_LEVELS, _MOST_LEVELS = 2, 12
 
 
 def least_budget(simulation: Simulation) -> int:
-    """Steps of a pilot and a run of the first two levels, a chunk each."""
-    return 2 * (simulation.work(0, True) + simulation.work(1, False))
+    """Steps of a pilot and a run of the first levels, a chunk each."""
+    corrections = range(1, _LEAST_LEVELS + 1)
+    works = [simulation.work(level, False) for level in corrections]
+    return 2 * (simulation.work(0, True) + sum(works))
 
 
 def multilevel(
@@ -112,10 +114,8 @@ class Pilots:
     def bias(self, last: int) -> float:
         """What the levels beyond `last` add, from the last two corrections."""
         factor = 2**self.simulation.order
-        seen = [abs(self(last).pilot.mean)]
-        if last > 1:
-            seen.append(abs(self(last - 1).pilot.mean) / factor)
-        return max(seen) / (factor - 1)
+        latest, before = (abs(self(level).pilot.mean) for level in (last, last - 1))
+        return max(latest, before / factor) / (factor - 1)
 
     def cheapest(self, last: int) -> list[Term]:
         """The terms to `last` from the best level to begin with; next to it is plain
@@ -134,9 +134,13 @@ class Pilots:
 
 
 def _last_level(pilots: Pilots, tol: float) -> int:
-    """The first level that leaves the bias its share, or the last that can be afforded."""
+    """The first level that leaves the bias its share, or the last that can be afforded.
+
+    Never before the second: of steps that are too long for the weak order, one correction
+    may be small by chance, where errors of the other sign end.
+    """
     pilots(0, True)
-    last = 1
+    last = _LEAST_LEVELS
     while pilots.bias(last) ** 2 > _BIAS_SHARE * tol**2:
         latest = pilots(last)
         if abs(latest.pilot.mean) < 3 * latest.pilot.error:  # noise: measure it better

@@ -4,8 +4,10 @@ from typing import ClassVar
 
 import diffrax
 import equinox as eqx
+import jax
 from jaxtyping import Array, ArrayLike, Float
 
+from .._checks import is_concrete
 from .._names import full_name
 from ..diffusions import AbstractDiffusion
 from ..drifts import AbstractDrift
@@ -65,7 +67,12 @@ class AbstractLimit(eqx.Module):
 
         By default those of its drift and its diffusion.
         """
-        return Bounds(self.drift, self.diffusion, m)
+        if not is_concrete(eqx.filter(self, eqx.is_array)):
+            return Bounds(self.drift, self.diffusion, m)
+        with (
+            jax.ensure_compile_time_eval()
+        ):  # what is made of constants is known in a trace
+            return Bounds(self.drift, self.diffusion, m)
 
     @property
     def is_number(self) -> bool:

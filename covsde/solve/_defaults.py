@@ -86,8 +86,9 @@ def default_step(
         return longest
     with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
         noise = max(float(in_numpy(limit.diffusion).rate(m, t1)), 1e-300)
-    drift = limit.bounds(m).drift_rate
-    fastest = 4 * drift if drift is not None else _looked_at(limit.drift, v0, t1)
+    bounds = limit.bounds(m)
+    drift = bounds.drift_rate
+    fastest = 4 * drift if drift is not None else _looked_at(bounds.drift, v0, t1)
     step = min(1 / 16, 1 / (4 * noise), 1 / max(fastest, 1e-300))
     if getattr(solver, "weak_order", 1) < 2:
         step /= 8
