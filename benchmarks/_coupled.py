@@ -222,7 +222,7 @@ def _coupled(limit, solver, v0, t1, dt0, key, num_paths, clocked):
     lost = jnp.where(end.time < t1, jnp.nan, 1.0)  # as good as exploded
 
     def finished(y):
-        v = read(y if clocked else solver.finish(drift, t1, y, None))
+        v = read(y if clocked else solver.finish(drift, t1, y, None)[0])
         return v * lost[..., None, None]
 
     return (finished(end.coarse), finished(end.fine)), end.martingale, end.steps
