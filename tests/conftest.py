@@ -31,7 +31,20 @@ with install_import_hook(TYPECHECKED, "beartype.beartype"):
 # `make test` has programs compiled in half the time and run slower. These modules' are
 # compiled as a user's: they ask for the same bits from several programs, count what is in
 # one, or run for longer than that saves. So are those of a test that uses `optimised`.
-OPTIMISED = {"test_brownian", "test_convergence", "test_counts", "test_weak_order"}
+OPTIMISED = {
+    "test_angles",
+    "test_brownian",
+    "test_convergence",
+    "test_counts",
+    "test_exact_laws",
+    "test_exponents",
+    "test_log_gaussian",
+    "test_ntk",
+    "test_solve",
+    "test_unshaped",
+    "test_validation",
+    "test_weak_order",
+}
 
 
 @contextmanager

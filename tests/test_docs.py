@@ -30,12 +30,16 @@ def blocks(page: Path, language: str):
 
 
 PROGRAMS = [page for page in PAGES if any(blocks(page, "python"))]
+# run for longer than compiling them quickly saves
+LONG = {"attention", "log_gaussian", "mlp", "unshaped"}
 
 
 @pytest.mark.parametrize("page", PROGRAMS, ids=[str(p.relative_to(ROOT)) for p in PROGRAMS])
-def test_code_runs(page, tmp_path, monkeypatch):
+def test_code_runs(page, tmp_path, monkeypatch, request):
     """Each page is a program, run from top to bottom in a folder of its own."""
     monkeypatch.chdir(tmp_path)
+    if page.stem in LONG:
+        request.getfixturevalue("optimised")
     namespace = {"__name__": page.stem}
     with jax.numpy_rank_promotion("allow"):  # as for its readers
         for line, text in blocks(page, "python"):
