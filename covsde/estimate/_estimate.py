@@ -45,8 +45,8 @@ def estimate(
     the variances of the paths themselves. On the first level the entries of the Brownian
     motion at `t1` and their squares, whose means are known for every limit, are control
     variates, as far as the pilot sees them correlated with f. A last correction is
-    extrapolated to steps of length 0 by the solver's weak order; it and the one before bound the
-    bias.
+    extrapolated to steps of length 0 by the solver's weak order; it and the one before
+    bound the bias.
 
     **Arguments:**
 
