@@ -242,7 +242,7 @@ class Stopping(eqx.Module):
         )
 
     def update(self, fates: Fates, step: Step) -> tuple[Fates, Any]:
-        """The fates after a step, and the states: of what was stopped, as it was."""
+        """The fates after a step, and the states: if kept, what stopped as it was."""
         if self.level is None:
             after, moves = step.after, fates.running
             fates, finite = _finite(self, fates, after, step.t1)

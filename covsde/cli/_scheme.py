@@ -30,7 +30,7 @@ from ._read import one_of, real, whole
 _MOST_STEPS, _MOST_TIMES = 100_000, 10_000
 
 
-class Scheme(NamedTuple):
+class Chosen(NamedTuple):
     """How a limit is solved; None where there is nothing to choose."""
 
     solver: diffrax.AbstractSolver | None = None
@@ -108,7 +108,7 @@ class How(Group):
                 "--seed", f"must be an integer from 0 to 2^63 − 1; got {self.seed}. Try 0."
             )
 
-    def scheme(self, limit: AbstractLimit, v0: Array, t1: float) -> Scheme:
+    def scheme(self, limit: AbstractLimit, v0: Array, t1: float) -> Chosen:
         """The scheme for a limit; refuses one that cannot solve it, or would never end."""
         m = len(v0)
         solver = self._solver(limit, m)
@@ -116,7 +116,7 @@ class How(Group):
         check_steps(step, t1, self.dt0)
         check_strength(step, t1, limit, m)
         chosen = None if self.solver is None else solver
-        return Scheme(chosen, stop_level(limit, v0, self.stop_above))
+        return Chosen(chosen, stop_level(limit, v0, self.stop_above))
 
     def _solver(self, limit: AbstractLimit, m: int):
         """That of the name, or of the limit; refuses one that cannot solve it."""
@@ -134,7 +134,7 @@ class How(Group):
             ) from error
         return solver
 
-    def tell_level(self, label: str, scheme: Scheme) -> None:
+    def tell_level(self, label: str, scheme: Chosen) -> None:
         """Says at which level paths stop, if it was chosen for them."""
         if scheme.stop_above is not None and self.stop_above is None:
             typer.echo(

@@ -1,5 +1,6 @@
 """The solver and the step that are taken where none is given."""
 
+import dataclasses
 import math
 
 import equinox as eqx
@@ -10,8 +11,8 @@ from jaxtyping import Array
 
 from .._checks import count, found, in_numpy, is_concrete
 from .._times import check_time
-from ..drifts import AbstractDrift, ActivationDrift, rate_at
-from ..limits import AbstractLimit
+from ..drifts import ActivationDrift, rate_at
+from ..limits import AbstractLimit, Bounds
 from ..solvers import (
     AbstractFactorSolver,
     GeodesicStrang,
@@ -88,23 +89,24 @@ def default_step(
         noise = max(float(in_numpy(limit.diffusion).rate(m, t1)), 1e-300)
     bounds = limit.bounds(m)
     drift = bounds.drift_rate
-    fastest = 4 * drift if drift is not None else _looked_at(bounds.drift, v0, t1)
+    fastest = 4 * drift if drift is not None else _looked_at(bounds, v0, t1)
     step = min(1 / 16, 1 / (4 * noise), 1 / max(fastest, 1e-300))
     if getattr(solver, "weak_order", 1) < 2:
         step /= 8
     return min(step, longest)
 
 
-def _looked_at(drift: AbstractDrift, v0: Array | None, t1: float) -> float:
+def _looked_at(bounds: Bounds, v0: Array | None, t1: float) -> float:
     """The steps in a unit of time that a drift asks for which does not give its rate."""
     at = None if v0 is None else _typical(v0)
     total = 0.0
-    for part in drift.summands:
+    for part in bounds.drift.summands:
+        given = dataclasses.replace(bounds, drift=part).drift_rate
+        if given is not None:
+            total += 4 * given
+            continue
         with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
-            if (given := in_numpy(part).rate) is not None:
-                total += 4 * float(given)
-            else:
-                total += _HEUN * (1.0 if at is None else rate_at(part, at, t1))
+            total += _HEUN * (1.0 if at is None else rate_at(part, at, t1))
     return total
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from .._checks import is_concrete
 from .._problem import Problem
 from ..limits import AbstractLimit
+from ..solvers.parabola import coefficients
 
 # The probability that any of the paths leaves what is accepted.
 _RISK = 1e-6
@@ -71,15 +72,12 @@ def _check_number(problem: Problem) -> None:
     limit, v0, t1 = problem.limit, problem.v0, problem.t1
     with jax.ensure_compile_time_eval():
         terms = limit.terms(diffrax.UnsafeBrownianPath((), problem.key))
-        (a, _), (a_and_b, sigma) = (
-            map(float, terms.vf(0.0, jnp.asarray(u, v0.dtype), None)) for u in (0.0, 1.0)
-        )
-        b, sigma = a_and_b - a, abs(sigma)
+        a, b, sigma = map(float, coefficients(terms, 0.0, v0.dtype, None))
         start = float(jnp.max(jnp.abs(limit.initial(v0))))
     _, most = _ends(v0.dtype)
     times = np.linspace(0.0, t1, _TIMES)[1:]
     deviations = -statistics.NormalDist().inv_cdf(_RISK / (8 * problem.num_paths))
-    risen = max(0.0, b - sigma**2 / 2) * times + deviations * sigma * np.sqrt(times)
+    risen = max(0.0, b - sigma**2 / 2) * times + deviations * abs(sigma) * np.sqrt(times)
     with np.errstate(divide="ignore"):
         risen += np.log(start + abs(a) * times)
     if risen[-1] > np.log(most):

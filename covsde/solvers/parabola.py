@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import diffrax
 import jax
@@ -49,14 +49,18 @@ class LinearParabola(diffrax.AbstractItoSolver):
     def step(self, terms, t0, t1, y0, args, solver_state, made_jump):
         del made_jump
         (u,), form = jax.tree.flatten(y0)
-        # a linear equation is known by its values at 0 and at 1
-        zero = jnp.zeros((), u.dtype)
-        a, _ = terms.vf(t0, zero, args)
-        a_and_b, sigma = terms.vf(t0, zero + 1, args)
         h, levy = terms.contr(t0, t1, use_levy=True)
-        u, _ = Affine(a, a_and_b - a, sigma).along(u, h, levy.W, levy.H)
+        u, _ = coefficients(terms, t0, u.dtype, args).along(u, h, levy.W, levy.H)
         y1 = form.unflatten([u])
         return y1, None, dict(y0=y0, y1=y1), solver_state, diffrax.RESULTS.successful
 
     def func(self, terms, t0, y0, args):
         return terms.vf(t0, y0, args)
+
+
+def coefficients(terms: diffrax.AbstractTerm, t: Any, dtype: Any, args: Any) -> Affine:
+    """`a`, `b` and `σ` of a linear equation, which is known by its values at 0 and at 1."""
+    zero = jnp.zeros((), dtype)
+    a, _ = terms.vf(t, zero, args)
+    a_and_b, sigma = terms.vf(t, zero + 1, args)
+    return Affine(a, a_and_b - a, sigma)
