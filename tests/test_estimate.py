@@ -11,6 +11,8 @@ import covsde
 from covsde import BrownianGrid, Identity, ShapedMLP, ShapedReLU, ShapedSmooth
 from covsde.brownian import count_entries
 from covsde.estimate._controls import controls_of, fit_controls
+from covsde.estimate._ledger import Ledger
+from covsde.estimate._multilevel import Pilots, _last_level
 from covsde.observables import correlation, log_diagonal, mean_variance
 
 V0 = jnp.array([[1.0, 0.3], [0.3, 1.0]])
@@ -211,6 +213,36 @@ def test_a_budget_keeps_pilots_short():
     assert found.cost <= 1e6 and not found.reached
     assert found.bias > 0.001 and found.needed > 3e6
     assert abs(found.value - EXACT) < 4 * found.error
+
+
+class Drawn:
+    """Corrections of known mean and deviation by level, but for the first pilot of one."""
+
+    order = 2
+
+    def __init__(self, misled, by):
+        self.misled, self.by = misled, by
+
+    def work(self, level, alone):
+        return 2**10 * 2**level
+
+    def chunk(self, level, alone, index):
+        normals = np.random.default_rng([level, alone, index]).standard_normal(2**10)
+        y = normals * 0.5**level
+        if (level, index) == (self.misled, 0) and not alone:
+            y = y - y.mean() + self.by
+        return y, np.zeros((2**10, 0))
+
+
+@pytest.mark.parametrize("misled", [1, 2])
+def test_the_pilot_that_tells_of_a_bias_is_the_one_that_is_measured_better(misled):
+    """There is none; one of the first two pilots shows 2.5 of its standard errors."""
+    by = 2.5 * 0.5**misled / 2**5
+    pilots = Pilots(Drawn(misled, by), Ledger(1e8, lambda *_: None))
+    tol = 0.1 * by
+    assert _last_level(pilots, tol) == 2
+    assert pilots(misled).chunks > pilots(3 - misled).chunks
+    assert pilots.bias(2) ** 2 <= 0.1 * tol**2 and pilots.ledger.spent < 4e7
 
 
 def test_truth_values_are_counted():

@@ -112,10 +112,17 @@ class Pilots:
         return (level, alone) in self.terms or self.ledger.affords(work, _PILOTS)
 
     def bias(self, last: int) -> float:
-        """What the levels beyond `last` add, from the last two corrections."""
+        """What the levels beyond `last` add, from the larger of two corrections."""
+        return self.beyond(last, self.larger(last))
+
+    def beyond(self, last: int, level: int) -> float:
+        """What the levels beyond `last` add, if corrections shrink from this level on."""
         factor = 2**self.simulation.order
-        latest, before = (abs(self(level).pilot.mean) for level in (last, last - 1))
-        return max(latest, before / factor) / (factor - 1)
+        return abs(self(level).pilot.mean) / factor ** (last - level) / (factor - 1)
+
+    def larger(self, last: int) -> int:
+        """The one of the last two levels that tells of the larger bias."""
+        return max(last, last - 1, key=lambda level: self.beyond(last, level))
 
     def cheapest(self, last: int) -> list[Term]:
         """The terms to `last` from the best level to begin with; next to it is plain
@@ -142,11 +149,11 @@ def _last_level(pilots: Pilots, tol: float) -> int:
     pilots(0, True)
     last = _LEAST_LEVELS
     while pilots.bias(last) ** 2 > _BIAS_SHARE * tol**2:
-        latest = pilots(last)
-        if abs(latest.pilot.mean) < 3 * latest.pilot.error:  # noise: measure it better
-            if not pilots.ledger.affords(3 * latest.chunks * latest.work, _PILOTS):
+        told_by = pilots(pilots.larger(last))
+        if abs(told_by.pilot.mean) < 3 * told_by.pilot.error:  # noise: measure it better
+            if not pilots.ledger.affords(3 * told_by.chunks * told_by.work, _PILOTS):
                 break
-            latest.look_again()
+            told_by.look_again()
         elif last == _MOST_LEVELS:
             raise ValueError(
                 f"`tol` must be reached within {pilots.simulation.steps(last)} steps; got "
