@@ -102,6 +102,11 @@ def estimate(
             "`estimate` decides by what it measures and cannot be traced by JAX. Call it "
             "outside `jit`, `grad` and `vmap`."
         )
+    if limit.diffusion.vanishes:
+        raise ValueError(
+            f"`limit` must have noise for `estimate`; got {full_name(limit)}, whose V is "
+            "known to 1e-8 without. Apply `observable` to `vs[:, -1]` of `covsde.solve`."
+        )
     if problem.bounds.can_explode and stop_above is None:
         raise ValueError(
             f"`limit` must not explode for its expectations to exist; got "

@@ -154,7 +154,7 @@ def sweep(
             "time_unit": "depth/width",
             "limit": f"{full_name(run.limit)}, at the first point",
             "solver": full_name(run.solver),
-            "dt0": dt0,
+            "dt0": "None" if dt0 is None else dt0,
             "num_paths": num_paths,
             "stop_above": "None" if run.level is None else float(run.level),
             "normals": normals,
