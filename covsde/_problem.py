@@ -1,5 +1,6 @@
 """What every simulation is asked for, checked before anything is compiled."""
 
+import dataclasses
 from typing import NamedTuple, TypeVar
 
 import equinox as eqx
@@ -43,7 +44,7 @@ class Problem(NamedTuple):
     @property
     def bounds(self) -> Bounds:
         """What the limit promises with these inputs."""
-        return self.limit.bounds(self.m)
+        return dataclasses.replace(self.limit.bounds(self.m), t1=self.t1)
 
     @property
     def times(self) -> np.ndarray:

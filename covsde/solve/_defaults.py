@@ -85,10 +85,8 @@ def default_step(
     exact = m == 1 and isinstance(solver, GeodesicStrang | PalindromicStrang)
     if exact and _is_geometric(limit):
         return longest
-    with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
-        noise = max(float(in_numpy(limit.diffusion).rate(m, t1)), 1e-300)
-    bounds = limit.bounds(m)
-    drift = bounds.drift_rate
+    bounds = dataclasses.replace(limit.bounds(m), t1=t1)
+    noise, drift = max(bounds.noise_rate, 1e-300), bounds.drift_rate
     fastest = 4 * drift if drift is not None else _looked_at(bounds, v0, t1)
     step = min(1 / 16, 1 / (4 * noise), 1 / max(fastest, 1e-300))
     if getattr(solver, "weak_order", 1) < 2:
