@@ -68,10 +68,10 @@ def estimate(
 
     **Returns:** an [`covsde.Estimate`][].
 
-    **Raises:** `ValueError` or `TypeError` for input that has no meaning, for a limit that
-    explodes, whose expectations need not exist, unless it is stopped, for an observable
-    that is not finite or not one real number for each path, and for a `budget` below the
-    least run.
+    **Raises:** `ValueError` or `TypeError` for input that has no meaning, for a limit
+    without noise, for one that explodes, whose expectations need not exist, unless it is
+    stopped, for an observable that is not finite or not one real number for each path, and
+    for a `budget` below the least run.
 
     Source: Giles (2008), "Multilevel Monte Carlo Path Simulation"; Giles, Szpruch (2014),
     "Antithetic multilevel Monte Carlo estimation".
