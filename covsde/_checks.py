@@ -124,6 +124,21 @@ def check_finite(name: str, x: np.ndarray, way_out: str) -> None:
         )
 
 
+def number_range(dtype) -> tuple[float, float]:
+    """The least number of which a difference in the last digit is a float yet, `tiny/ε`,
+    and by symmetry the largest, `ε max`.
+    """
+    kind = jnp.finfo(dtype)
+    return float(kind.tiny / kind.eps), float(kind.max * kind.eps)
+
+
+def wider(dtype) -> str:
+    """The way to a wider dtype, as the end of a sentence."""
+    if dtype != jnp.float32:
+        return ""
+    return ', or float64: `jax.config.update("jax_enable_x64", True)`'
+
+
 def count(name: str, x, way_out: str, *, least: int = 1) -> int:
     """An integer of at least `least`."""
     accepted = f"an integer of at least {least}"

@@ -107,7 +107,9 @@ def replacing(path: Path) -> Iterator[Aside]:
     """A file to write to; in the end it takes the place of `path`, whose folder is made.
 
     Until then, and after an error, `path` is as it was. Whoever has the old file open
-    keeps it, and of several that write to one path the last has its way.
+    keeps it, and of several that write to one path the last has its way. A process that is
+    killed leaves its file, `.covsde-….tmp`, in the folder: no other can tell that it is
+    not being written, so none removes it.
 
     **Raises:** `OSError` that names `path` and the reason, e.g. a full disk.
     """

@@ -1,5 +1,6 @@
 """What every simulation is asked for, checked before anything is compiled."""
 
+import dataclasses
 from typing import NamedTuple, TypeVar
 
 import equinox as eqx
@@ -14,7 +15,9 @@ from ._checks import (
     found,
     is_concrete,
     is_real,
+    number_range,
     real_array,
+    wider,
 )
 from ._times import check_save_times, check_time
 from .limits import AbstractLimit, Bounds
@@ -43,7 +46,7 @@ class Problem(NamedTuple):
     @property
     def bounds(self) -> Bounds:
         """What the limit promises with these inputs."""
-        return self.limit.bounds(self.m)
+        return dataclasses.replace(self.limit.bounds(self.m), t1=self.t1)
 
     @property
     def times(self) -> np.ndarray:
@@ -145,6 +148,14 @@ def _check_values(v0: np.ndarray) -> None:
             f"`v0` must have a positive diagonal; got {diagonal.min():g}. Remove inputs "
             "that are zero."
         )
+    least, most = number_range(v0.dtype)
+    for start in (diagonal.min(), diagonal.max()):
+        if not least <= start <= most:
+            raise ValueError(
+                f"`v0` must have variances between {least:.2g} and {most:.2g}, where "
+                f"{v0.dtype} ends; got {start:.3g}. Pass inputs of another scale"
+                f"{wider(v0.dtype)}."
+            )
     root = np.sqrt(diagonal)
     scale = root[..., :, None] * root[..., None, :]
     asymmetry = np.max(np.abs(v0 - np.swapaxes(v0, -1, -2)) / scale)

@@ -71,6 +71,23 @@ class Elapsed(eqx.Module):
     """
 
     dt: Array
+    # which Diffrax turns where it solves back in time; a float where no one may have
+    direction: float | Array = 1.0
+
+    def forwards(self, x: Array) -> Array:
+        """`x`; an error where `diffeqsolve` was asked to go back in time.
+
+        Diffrax turns time round and wraps the terms to tell them: terms that are not
+        wrapped are stepped by hand, and not looked at.
+        """
+        if isinstance(self.direction, float):
+            return x
+        return eqx.error_if(
+            x,
+            self.direction < 0,
+            "`t0` must be before `t1` for the terms of a limit; got a solution back in "
+            "time, which an Itô equation does not have. Exchange them.",
+        )
 
 
 class DriftTerm(diffrax.AbstractTerm):
@@ -92,26 +109,15 @@ class DriftTerm(diffrax.AbstractTerm):
 
     def prod(self, vf, control):
         """`b dt`."""
-        return jax.tree.map(lambda b: control.dt.astype(b.dtype) * b, vf)
+        dt = control.forwards(control.dt)
+        return jax.tree.map(lambda b: dt.astype(b.dtype) * b, vf)
 
 
 def forwards(terms: diffrax.MultiTerm, t0: Any, t1: Any) -> tuple[Array, Array]:
-    """The times of a step; an error where `diffeqsolve` was asked to go back in time.
-
-    Diffrax turns time round and wraps the terms to tell them: terms that are not wrapped
-    are stepped by hand, and not looked at.
-    """
+    """The times of a step; an error where `diffeqsolve` was asked to go back in time."""
     t0, t1 = jnp.asarray(t0), jnp.asarray(t1)
-    drift: Any = terms.terms[0]
-    if isinstance(drift, DriftTerm):
-        return t0, t1
-    t0 = eqx.error_if(
-        t0,
-        drift.contr(t0, t1).dt < 0,
-        "`t0` must be before `t1` for a solver of covsde; got a solution back in time, "
-        "which an Itô equation does not have. Exchange them.",
-    )
-    return t0, t1
+    elapsed: Any = terms.terms[0].contr(t0, t1)
+    return elapsed.forwards(t0), t1
 
 
 class BoundNoise(eqx.Module):

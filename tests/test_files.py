@@ -223,6 +223,28 @@ def write(path, data):
         file.write(data)
 
 
+KILLED = """
+import importlib.util, os, pathlib, signal, sys
+spec = importlib.util.spec_from_file_location("files", sys.argv[1])
+files = importlib.util.module_from_spec(spec)
+spec.loader.exec_module(files)
+with files.replacing(pathlib.Path(sys.argv[2])) as file:
+    file.write(b"half")
+    os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_killed_process_leaves_a_file_that_is_in_nobodys_way(tmp_path):
+    path = tmp_path / "file"
+    path.write_bytes(b"old")
+    killed = subprocess.run([sys.executable, "-c", KILLED, _files.__file__, str(path)])
+    assert killed.returncode == -signal.SIGKILL and path.read_bytes() == b"old"
+    (left,) = set(tmp_path.iterdir()) - {path}
+    assert left.match(".covsde-*.tmp")
+    write(path, b"new")
+    assert path.read_bytes() == b"new" and left.read_bytes() == b"half"
+
+
 def test_a_link_and_the_mode_of_a_file_stay(tmp_path):
     target, link = tmp_path / "there" / "file", tmp_path / "link"
     write(target, b"old")

@@ -16,6 +16,7 @@ from covsde import (
     ShapedReLU,
     ShapedSmooth,
 )
+from covsde.observables import Entry
 
 V0 = jnp.array([[1.0, 0.3], [0.3, 1.0]])
 
@@ -226,6 +227,72 @@ def test_validate_benefits():
     (row,) = [row for row in report.rows if row.observable == "log V[0,0]"]
     expected = np.log(SOFTPLUS.integrate(START, 0.6)[0, 0, 0])
     np.testing.assert_allclose(row.limit_mean, expected, rtol=1e-8)
+
+
+def test_ensembles_are_solved_to_the_same_tolerance():
+    """And explosions are stops, as in `solve`."""
+    times, count = np.array([0.3, 4.0]), 2
+    starts = START[None] * jnp.array([[[0.5]], [[1.0]]])
+    ends = {"v00": Entry(0, 0), "v01": Entry(0, 1)}
+    asked = dict(key=jax.random.key(0), num_paths=count, saveat=times)
+    result = covsde.ensemble(SOFTPLUS, starts, 4.0, observables=ends, **asked)
+    solution = covsde.solve(SOFTPLUS, starts, 4.0, **asked)
+    running = np.asarray(solution.stopped_at)[:, None] > times
+    np.testing.assert_array_equal(result.stopped, 1 - running.mean(0))
+    assert result.stopped.tolist() == [0.0, 0.5]
+    for a, name in enumerate(ends):
+        expected = np.mean(solution.vs[:, 0, 0, a])
+        np.testing.assert_allclose(result[name]["mean"][0], expected, rtol=1e-8)
+        assert np.all(result.left_out[name] == 0)
+    assert "2 paths, Dopri8, to a tolerance" in str(result)
+
+
+def test_sweeps_are_solved_to_the_same_tolerance():
+    pytest.importorskip("xarray")
+    values, step = [-2.0, -1.0, 0.5], 1e-4
+
+    def make(c):
+        return KernelODE(ActivationDrift(ShapedReLU(2.0, c, p=WEAK)))
+
+    def end(c):
+        return float(solve(make(c), START, 0.7).vs[0, 0, 0, 1])
+
+    swept = covsde.sweep(
+        make,
+        {"c": values},
+        START,
+        0.7,
+        key=jax.random.key(0),
+        num_paths=3,
+        observables={"v01": Entry(0, 1)},
+        gradients=["c"],
+    )
+    found = swept["mean"].sel(observable="v01")[:, 0]
+    np.testing.assert_allclose(found, [end(c) for c in values], rtol=1e-8)
+    slopes = [(end(c + step) - end(c - step)) / (2 * step) for c in values]
+    found = swept["gradient"].sel(observable="v01", parameter="c")[:, 0]
+    np.testing.assert_allclose(found, slopes, rtol=1e-6)
+    assert swept.attrs["dt0"] == "None" and swept.attrs["solver"] == "Dopri8()"
+
+
+class Loud(covsde.limits.AbstractLimit):
+    """Tanh branches, with a noise."""
+
+    drift: BranchCovariance
+    diffusion: covsde.CongruenceDiffusion
+
+    def __init__(self, gain):
+        self.drift = BranchCovariance(jnp.tanh)
+        self.diffusion = covsde.CongruenceDiffusion(gain)
+
+
+def test_what_has_no_noise_is_not_stepped_unasked():
+    asked = dict(key=jax.random.key(0), observables=Entry(0, 1))
+    grid = {"gain": [0.0, 1.0]}
+    with pytest.raises(ValueError, match=r"`dt0`.*have noise and others have none.*0\.06"):
+        covsde.sweep(Loud, grid, START, 1.0, num_paths=2, **asked)
+    with pytest.raises(ValueError, match=r"`limit` must have noise.*`covsde\.solve`"):
+        covsde.estimate(SOFTPLUS, START, 1.0, Entry(0, 1), tol=1e-3, key=asked["key"])
 
 
 def test_strong_branches_take_shorter_steps():

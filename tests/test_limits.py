@@ -472,3 +472,28 @@ def test_a_limit_that_knows_its_bounds_is_believed():
     assert abs(found.value - np.exp(0.25)) < 4 * found.error
     with pytest.raises(ValueError, match=r"`dt0` must be at most 0\.5 for"):
         covsde.solve(tame, v0, 1.0, key=jax.random.key(0), num_paths=1, dt0=0.6)
+
+
+class Noisy(Tame):
+    """A limit of a user's that knows the rate of its noise."""
+
+    def bounds(self, m):
+        return NoisyBounds(self.drift, self.diffusion, m)
+
+
+class NoisyBounds(Bounds):
+    noise_rate = 25.0
+
+
+def test_the_rate_of_a_noise_is_that_of_its_bounds_until_the_end():
+    noise = covsde.CongruenceDiffusion(1.0)
+    noisy = Noisy(covsde.ActivationDrift(covsde.Identity()), noise)
+    assert covsde.default_step(covsde.GeodesicStrang(), noisy, 2) == 1 / 100
+
+    class Rising(covsde.AbstractDiffusion):
+        def gain(self, t):
+            return 0.1 + t
+
+    for t1 in (1.0, 4.0):
+        bounds = Bounds(noisy.drift, Rising(), 2, t1)
+        assert bounds.noise_rate == pytest.approx((0.1 + t1) * 2**1.5 / 2, rel=1e-12)

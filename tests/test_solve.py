@@ -405,6 +405,14 @@ def test_default_step(solver, limit, m, expected):
         ((GeodesicStrang(), "mlp", 2), "`limit` must be a limit"),
         ((GeodesicStrang, RELU, 2), "`solver` must be a solver of covsde"),
         ((None, RELU, 2), "`solver` must be a solver of covsde"),
+        (
+            (GeodesicStrang(), covsde.UnshapedMLP(), 2),
+            r"`solver` must be LinearParabola\(\) for UnshapedMLP.*Pass that one",
+        ),
+        (
+            (covsde.LinearParabola(), RELU, 2),
+            r"`solver` must be of covariances.*Pass `default_solver\(limit\)`",
+        ),
         ((GeodesicStrang(), RELU, 2, None, -1.0), "`t1` must be a positive finite time"),
         ((GeodesicStrang(), RELU, 2, jnp.eye(3)), r"`v0` must be covariances \(2, 2\)"),
     ],

@@ -215,6 +215,7 @@ SOLVERS = (
     covsde.WishartEuler(),
     covsde.FactorEuler(),
     covsde.ProjectedEuler(),
+    diffrax.Euler(),
 )
 
 

@@ -16,7 +16,9 @@ from ._survey import Survey
 Recipe = dict[str, str]
 
 
-def recipe(run: Run, survey: Survey, num_paths: int, dt0: float, whole: bool) -> Recipe:
+def recipe(
+    run: Run, survey: Survey, num_paths: int, dt0: float | None, whole: bool
+) -> Recipe:
     """Each argument in words; told apart by a digest where words do not suffice.
 
     A last part, `program`, is a digest of what is computed, functions of the user included.
@@ -24,7 +26,7 @@ def recipe(run: Run, survey: Survey, num_paths: int, dt0: float, whole: bool) ->
     """
     limit = jax.tree.leaves(eqx.filter(run.limit, eqx.is_array))
     observables = jax.tree.leaves(eqx.filter(survey.observables, eqx.is_array))
-    level = "None" if run.level is None else f"{float(run.level):.9g}"
+    level, step = ("None" if x is None else f"{float(x):.9g}" for x in (run.level, dt0))
     parts = {
         "limit": f"{full_name(run.limit)} {digest(*limit)}",
         "v0": f"{run.v0.shape} {run.v0.dtype} {digest(run.v0)}",
@@ -32,7 +34,7 @@ def recipe(run: Run, survey: Survey, num_paths: int, dt0: float, whole: bool) ->
         "num_paths": str(num_paths),
         "key": str(np.asarray(jax.random.key_data(run.key)).tolist()),
         "saveat": f"{run.num_saved} times to {float(run.ts[-1]):.9g} {digest(run.ts)}",
-        "dt0": f"{dt0:.9g} {digest(run.steps)}",
+        "dt0": f"{step} {digest(run.steps)}",
         "solver": full_name(run.solver),
         "stop_above": level,
         "normals": run.normals,

@@ -152,13 +152,15 @@ class Ensemble:
 
     def __str__(self) -> str:
         solver = self.recipe["solver"].removesuffix("()")
-        step = float(self.recipe["dt0"].split()[0])
+        step, *_ = self.recipe["dt0"].split()
+        steps = "to a tolerance"
+        if step != "None":
+            steps = f"steps of at most {float(step):.4g}"
         first, last = self.paths
         of = f" ({first:,} to {last - 1:,} of {int(self.recipe['num_paths']):,})"
         head = [
             f"{self.title} at t = {float(self.ts[-1]):g}",
-            f"{self.num_paths:,} paths{'' if self.is_whole else of}, {solver}, steps of at "
-            f"most {step:.4g}",
+            f"{self.num_paths:,} paths{'' if self.is_whole else of}, {solver}, {steps}",
         ]
         return "\n".join(head + sections(self.ts, self.names, self.parts, self.tally))
 

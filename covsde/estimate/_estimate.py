@@ -68,10 +68,10 @@ def estimate(
 
     **Returns:** an [`covsde.Estimate`][].
 
-    **Raises:** `ValueError` or `TypeError` for input that has no meaning, for a limit that
-    explodes, whose expectations need not exist, unless it is stopped, for an observable
-    that is not finite or not one real number for each path, and for a `budget` below the
-    least run.
+    **Raises:** `ValueError` or `TypeError` for input that has no meaning, for a limit
+    without noise, for one that explodes, whose expectations need not exist, unless it is
+    stopped, for an observable that is not finite or not one real number for each path, and
+    for a `budget` below the least run.
 
     Source: Giles (2008), "Multilevel Monte Carlo Path Simulation"; Giles, Szpruch (2014),
     "Antithetic multilevel Monte Carlo estimation".
@@ -101,6 +101,11 @@ def estimate(
         raise TypeError(
             "`estimate` decides by what it measures and cannot be traced by JAX. Call it "
             "outside `jit`, `grad` and `vmap`."
+        )
+    if limit.diffusion.vanishes:
+        raise ValueError(
+            f"`limit` must have noise for `estimate`; got {full_name(limit)}, whose V is "
+            "known to 1e-8 without. Apply `observable` to `vs[:, -1]` of `covsde.solve`."
         )
     if problem.bounds.can_explode and stop_above is None:
         raise ValueError(

@@ -26,6 +26,7 @@ class Bounds(eqx.Module):
     drift: AbstractDrift
     diffusion: AbstractDiffusion
     m: int = eqx.field(static=True)
+    t1: float = eqx.field(static=True, default=1.0)  # until when, of what changes with time
 
     @property
     def max_step(self) -> float:
@@ -41,8 +42,8 @@ class Bounds(eqx.Module):
 
     @property
     def noise_rate(self) -> float:
-        """Inverse time scale of the noise (width/depth)."""
-        return _number(self.diffusion, lambda diffusion: diffusion.rate(self.m))
+        """Inverse time scale of the noise (width/depth), until `t1`."""
+        return _number(self.diffusion, lambda diffusion: diffusion.rate(self.m, self.t1))
 
     @property
     def can_explode(self) -> bool:

@@ -17,7 +17,8 @@ from . import (
 )
 from ._network import AbstractNetwork, finite_network, residual_stream
 from ._sample import check_method as check_method
-from ._sample import layer_numbers as layer_numbers
+from ._sample import layers_of as layers_of
+from ._sample import network_of as network_of
 from ._sample import sample
 from ._sample import sampled as sampled
 

@@ -10,12 +10,15 @@ from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._checks import count, found, is_concrete
 from .._problem import Problem, check_problem, in_dtype
+from .._range import check_norms
 from ..limits import AbstractLimit
 from ..solution import Solution, solution_of
 from . import _gram, _weights
-from ._network import finite_network
+from ._network import AbstractNetwork, finite_network
 
 _METHODS = {"gram": _gram, "weights": _weights}
+# Neurons and layers that an int32 can count.
+_MOST = 2**31 - 1
 
 
 def sample(
@@ -69,16 +72,6 @@ def sample(
         stop_above=stop_above,
         paths_name="num_networks",
     )
-    return sampled(problem, width, method, progress)
-
-
-def sampled(
-    problem: Problem,
-    width: int,
-    method: str,
-    progress: Callable[[int, int], None] | None = None,
-) -> Solution:
-    """Networks of a checked problem, as many as it has paths."""
     if not is_concrete(problem):
         raise TypeError(
             "`oracles.sample` runs a loop on the host and cannot be traced by JAX. Call "
@@ -91,18 +84,35 @@ def sampled(
             f"`progress` must be a function of two integers, done and total; got "
             f"{found(progress)}. None reports nothing."
         )
-    dtype = problem.v0.dtype
-    network = in_dtype(finite_network(problem.limit, width), dtype)
-    per_time = network.layers_per_time
-    layers, depth = layer_numbers(problem.save_times, problem.t1, per_time)
+    return sampled(problem, network_of(limit, width, problem.v0.dtype), method, progress)
+
+
+def network_of(limit: AbstractLimit, width: int, dtype) -> AbstractNetwork:
+    """The finite network of a limit, with its parameters in the dtype of `v0`."""
+    if width > _MOST:
+        raise ValueError(
+            f"`width` must be at most 2^31 − 1, for so many neurons are counted; got "
+            f"{width}. Pass a smaller one."
+        )
+    return in_dtype(finite_network(limit, width), dtype)
+
+
+def sampled(
+    problem: Problem,
+    network: AbstractNetwork,
+    method: str,
+    progress: Callable[[int, int], None] | None = None,
+) -> Solution:
+    """Networks of a checked problem, as many as it has paths."""
+    layers, depth = layers_of(problem, network)
     vs, stopped_at = _in_chunks(method, network, problem, layers, depth, progress)
     return solution_of(
-        ts=jnp.asarray(layers / per_time, dtype),
+        ts=jnp.asarray(layers / network.layers_per_time, problem.v0.dtype),
         vs=network.read(vs),
         stopped_at=stopped_at,
         limit=problem.limit,
         key=problem.key,
-        width=width,
+        width=network.width,
         method=method,
     )
 
@@ -116,10 +126,23 @@ def check_method(method) -> None:
         )
 
 
+def layers_of(problem: Problem, network: AbstractNetwork) -> tuple[np.ndarray, int]:
+    """The layers to save and the last; refuses times of none, or that leave the floats."""
+    t1, number = problem.t1, problem.num_paths
+    layers = layer_numbers(problem.save_times, t1, network.layers_per_time)
+    check_norms(problem.limit, problem.v0, t1, problem.level, number, "networks")
+    return layers
+
+
 def layer_numbers(
     save_times: np.ndarray, t1: float, per_time: int
 ) -> tuple[np.ndarray, int]:
     """The layers nearest to the times to save, and the last layer."""
+    if t1 * per_time > _MOST:
+        raise ValueError(
+            "`t1` must take at most 2^31 − 1 layers, as many as are counted; got t1 = "
+            f"{t1:g}, with {per_time} layers in a unit of time. Pass a shorter `t1`."
+        )
     depth = round(t1 * per_time)
     if depth < 1:
         raise ValueError(

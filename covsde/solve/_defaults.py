@@ -20,6 +20,7 @@ from ..solvers import (
     NinomiyaNinomiya,
     PalindromicStrang,
 )
+from ._kind import check_kind
 from ._solver import check_solver
 
 # Steps in a time scale of a drift that is moved by Heun's method: what it leaves of a decay
@@ -67,7 +68,7 @@ def default_step(
 
     **Raises:** `TypeError` or `ValueError` for arguments that `solve` would refuse.
     """
-    check_solver(solver)
+    check_kind(_limit(limit), check_solver(solver))
     m = count("m", m, "It is the number of inputs.")
     t1 = check_time("t1", t1)
     if v0 is not None and np.shape(v0)[-2:] != (m, m):
@@ -75,7 +76,7 @@ def default_step(
             f"`v0` must be covariances ({m}, {m}) as m = {m} says; got shape "
             f"{np.shape(v0)}. Pass the number of inputs as `m`."
         )
-    if not is_concrete(eqx.filter(_limit(limit), eqx.is_array)):
+    if not is_concrete(eqx.filter(limit, eqx.is_array)):
         raise ValueError(
             "`dt0` must be given when JAX traces the limit's parameters (`grad`, `vmap`, "
             "`jit`); got None, and a step cannot be chosen from unknown numbers. Pass "
@@ -85,10 +86,8 @@ def default_step(
     exact = m == 1 and isinstance(solver, GeodesicStrang | PalindromicStrang)
     if exact and _is_geometric(limit):
         return longest
-    with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
-        noise = max(float(in_numpy(limit.diffusion).rate(m, t1)), 1e-300)
-    bounds = limit.bounds(m)
-    drift = bounds.drift_rate
+    bounds = dataclasses.replace(limit.bounds(m), t1=t1)
+    noise, drift = max(bounds.noise_rate, 1e-300), bounds.drift_rate
     fastest = 4 * drift if drift is not None else _looked_at(bounds, v0, t1)
     step = min(1 / 16, 1 / (4 * noise), 1 / max(fastest, 1e-300))
     if getattr(solver, "weak_order", 1) < 2:

@@ -18,7 +18,7 @@ from ..functionals import (
     Stopping,
 )
 from ..matrices import Lower, Symmetric, factorise
-from ..solvers import AbstractFactorSolver, LinearParabola, ProjectedEuler
+from ..solvers import AbstractFactorSolver, ProjectedEuler
 from ..states import Number, read
 from ._clock import Clock, by_clocks
 from ._grid import by_grid, recomputed
@@ -115,7 +115,7 @@ def _stepper(run: Run, motion: Motion) -> Stepper:
 
 def _stays(solver) -> bool:
     """Whether a state that is not finite has exploded, for it cannot leave the cone."""
-    return isinstance(solver, AbstractFactorSolver | LinearParabola | ProjectedEuler)
+    return getattr(solver, "stays_within", False)
 
 
 def _start(run: Run, motion: Motion) -> Lower | Symmetric | Number:

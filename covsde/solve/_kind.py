@@ -16,13 +16,14 @@ def check_kind(limit: AbstractLimit, solver: diffrax.AbstractSolver) -> None:
     if fits and not limit.is_number:
         raise TypeError(
             f"`solver` must be of covariances; got LinearParabola() for "
-            f"{full_name(limit)}, which is of one number in a linear equation. Leave it "
-            "out to have one chosen."
+            f"{full_name(limit)}, and that is of one number in a linear equation. Pass "
+            "`default_solver(limit)`, or leave it out where one is chosen."
         )
     if limit.is_number and not fits:
         raise TypeError(
             f"`solver` must be LinearParabola() for {type(limit).__name__}, whose state "
-            f"is a number; got {full_name(solver)}. Leave it out: `dt0` sets its step."
+            f"is a number; got {full_name(solver)}. Pass that one, or leave it out where "
+            "one is chosen."
         )
 
 

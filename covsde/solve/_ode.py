@@ -8,7 +8,6 @@ from jax import lax
 from jaxtyping import Array, Float, Scalar
 
 from .._checks import is_concrete
-from .._jit import jit
 from .._ode import MOST_STEPS, solve_ode
 from .._problem import in_dtype
 from ..functionals import AT_LEVEL, EXPLODED, RUNNING, Fates
@@ -31,19 +30,10 @@ def without_noise(
 
     The last time to save is the end. A path stops where `tr V/m` reaches the `level`, or
     where it explodes, and reads as infinite then. `V` is symmetric, and a covariance but
-    for the tolerance: at a singular start an eigenvalue may be negative by as much.
+    for the tolerance: at a singular start an eigenvalue may be negative by as much. A path
+    that takes too many steps is NaN, and not said to stop. To be compiled.
     """
-    vs, stopped_at = _solved(limit, v0 if v0.ndim == 3 else v0[None], save_times, level)
-    if is_concrete(stopped_at) and np.any(np.isnan(stopped_at)):
-        raise ValueError(
-            f"`limit` must be solved in {MOST_STEPS:,} steps to a tolerance; its drift is "
-            "too strong for that. Pass `dt0` to choose steps, or a shorter `t1`."
-        )
-    return vs, stopped_at
-
-
-@jit
-def _solved(limit, starts, save_times, level):
+    starts = v0 if v0.ndim == 3 else v0[None]
     limit = in_dtype(limit, starts.dtype)
     # what rounding leaves of a tolerance
     rtol = max(RTOL, 16 * float(jnp.finfo(starts.dtype).eps))
@@ -63,6 +53,16 @@ def _solved(limit, starts, save_times, level):
         vs, stopped_at = jax.tree.map(lambda x: x[None], path(starts[0]))
     else:
         vs, stopped_at = lax.map(path, starts, batch_size=_AT_A_TIME)
+    stopped_at = jnp.where(jnp.isnan(stopped_at), jnp.inf, stopped_at)
     fate = EXPLODED if level is None else AT_LEVEL
     fates = Fates(stopped_at, jnp.where(stopped_at < jnp.inf, fate, RUNNING))
     return jax.vmap(fates.readable, in_axes=(1, 0), out_axes=1)(vs, save_times), stopped_at
+
+
+def check_reached(vs: Float[Array, "paths k m m"]) -> None:
+    """Refuses paths that took too many steps, where that is known."""
+    if is_concrete(vs) and np.any(np.isnan(vs[:, -1, 0, 0])):
+        raise ValueError(
+            f"`limit` must be solved in {MOST_STEPS:,} steps to a tolerance; its drift is "
+            "too strong for that. Pass `dt0` to choose steps, or a shorter `t1`."
+        )

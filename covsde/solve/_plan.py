@@ -18,6 +18,7 @@ from ..limits import AbstractLimit
 from ._checks import check_drift, check_functionals, check_singular
 from ._defaults import default_solver, default_step, max_step
 from ._kind import check_kind, check_tilts
+from ._ode import SOLVER
 from ._range import check_range
 from ._run import Run
 from ._solver import check_solver
@@ -97,6 +98,44 @@ class Scheme(NamedTuple):
         return run, dt0
 
 
+def decide(
+    problem: Problem,
+    solver: diffrax.AbstractSolver | None = None,
+    dt0: float | None = None,
+    functionals: Mapping[str, AbstractFunctional] | None = None,
+    normals: Normals = "box-muller",
+) -> tuple[Run, float | None]:
+    """The run of a problem and its longest step; None, of what a tolerance chooses.
+
+    That is of a limit without noise, unless steps are asked for.
+    """
+    stepped = solver is not None or dt0 is not None or functionals
+    if stepped or not problem.limit.diffusion.vanishes:
+        return Scheme.of(problem, solver).run(dt0, functionals, normals)
+    check_drift(problem)
+    check_range(problem)
+    dtype = problem.v0.dtype
+    times = jnp.asarray(problem.times, dtype)
+    run = Run(
+        limit=problem.limit,
+        solver=SOLVER,
+        v0=problem.v0,
+        steps=times,
+        save_times=times,
+        dt0=jnp.asarray(problem.t1, dtype),
+        level=problem.stop_level,
+        key=problem.key,
+        functionals={},
+        num_saved=problem.save_times.size,
+        regular=False,
+        normals=check_normals(normals),
+        between=True,
+        clocked=False,
+        by_tolerance=True,
+    )
+    return run, None
+
+
 def plan(
     limit: AbstractLimit,
     v0: Float[ArrayLike, "m m"] | Float[ArrayLike, "num_paths m m"],
@@ -106,10 +145,10 @@ def plan(
     dt0: float | None = None,
     normals: Normals = "box-muller",
     **asked: Any,
-) -> tuple[Run, float]:
-    """The run that these arguments of [`covsde.solve`][] ask for, and its longest step.
+) -> tuple[Run, float | None]:
+    """The run that these arguments of [`covsde.solve`][] ask for, and its longest step;
+    None, of what a tolerance chooses.
 
     **Raises:** as `solve` does, for it is here that input is refused.
     """
-    problem = check_problem(limit, v0, t1, **asked)
-    return Scheme.of(problem, solver).run(dt0, normals=normals)
+    return decide(check_problem(limit, v0, t1, **asked), solver, dt0, normals=normals)

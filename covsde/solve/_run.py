@@ -21,6 +21,7 @@ class Run(eqx.Module):
       and the first `num_saved` were asked for.
     - `level`: at which paths stop, or None; `between`: also between the ends of steps.
     - `clocked`: whether each path has a clock, whose steps are at most `dt0`.
+    - `by_tolerance`: whether it is an ordinary equation, whose steps a tolerance chooses.
     - `regular`: whether `v0` is known to be.
     """
 
@@ -38,6 +39,7 @@ class Run(eqx.Module):
     normals: Normals = eqx.field(static=True)
     between: bool = eqx.field(static=True)
     clocked: bool = eqx.field(static=True)
+    by_tolerance: bool = eqx.field(static=True, default=False)
 
     @property
     def m(self) -> int:

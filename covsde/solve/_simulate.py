@@ -9,6 +9,7 @@ from jaxtyping import Array, Int
 
 from ..matrices import num_stored
 from ._integrate import Paths, on_clocks, on_grid
+from ._ode import without_noise
 from ._run import Run
 
 # Entries of a matrix of all paths that are simulated together: on a processor they stay in
@@ -31,6 +32,8 @@ def simulate(run: Run, num_paths: int, first_path: Int[Array, ""] | int = 0) -> 
 
     A `v0` for each path is that of these paths.
     """
+    if run.by_tolerance:
+        return _without_noise(run, num_paths)
     most = paths_at_a_time(run.m)
     if run.clocked:  # where few lag behind, others wait for them
         most = max(_LEAST_AT_A_TIME, most // 4)
@@ -48,6 +51,13 @@ def simulate(run: Run, num_paths: int, first_path: Int[Array, ""] | int = 0) -> 
         else _in_parts(run, paths, size)
     )
     return jax.tree.map(lambda x: x[:num_paths], done)
+
+
+def _without_noise(run: Run, num_paths: int) -> Paths:
+    """Of an ordinary equation: one path for each start."""
+    vs, stopped_at = without_noise(run.limit, run.v0, run.save_times, run.level)
+    vs = jnp.broadcast_to(vs, (num_paths, *vs.shape[1:]))
+    return Paths(vs, jnp.broadcast_to(stopped_at, num_paths), {})
 
 
 def _in_parts(run: Run, paths: Array, size: int) -> Paths:

@@ -10,15 +10,13 @@ import jax.numpy as jnp
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
 from .._jit import jit
-from .._normals import Normals, check_normals
+from .._normals import Normals
 from .._problem import Problem, check_problem
 from ..functionals import AbstractFunctional
 from ..limits import AbstractLimit
 from ..solution import Solution, solution_of
-from ._checks import check_drift
-from ._ode import SOLVER, without_noise
-from ._plan import Scheme
-from ._range import check_range
+from ._ode import check_reached
+from ._plan import decide
 from ._simulate import simulate
 
 _simulate = jit(simulate)
@@ -50,8 +48,8 @@ def solve(
     - `num_paths`: number of independent paths.
     - `dt0`: longest step; None picks `default_step(solver, limit, m)`. Between two saved
       times steps are equal, so that every saved time is the end of a step. A limit without
-      noise, of which neither step nor solver is given, is solved to a relative tolerance
-      of 1e-8 by Diffrax's `Dopri8`.
+      noise is solved to a relative tolerance of 1e-8 by Diffrax's `Dopri8` unless a step,
+      a solver or functionals are given.
     - `solver`: a solver of `covsde`, or `diffrax.Euler()`; None picks
       `default_solver(limit)`.
     - `saveat`: increasing times in `[0, t1]` to save; None saves `t1` only.
@@ -90,13 +88,11 @@ def solved(
     normals: Normals = "box-muller",
 ) -> Solution:
     """The solution of a checked problem."""
-    by_tolerance = dt0 is None and solver is None and not functionals
-    if by_tolerance and problem.limit.diffusion.vanishes:
-        check_normals(normals)
-        return _without_noise(problem)
-    run, dt0 = Scheme.of(problem, solver).run(dt0, functionals, normals)
+    run, dt0 = decide(problem, solver, dt0, functionals, normals)
     num_paths, saved = problem.num_paths, slice(run.num_saved)
     paths = _simulate(run, 1 if run.one_path else num_paths)
+    if run.by_tolerance:
+        check_reached(paths.vs)
     paths = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_paths, *x.shape[1:])), paths)
     return solution_of(
         ts=run.ts,
@@ -108,21 +104,4 @@ def solved(
         dt0=dt0,
         projections=paths.projections,
         functionals={name: paths.kept[name][:, saved] for name in run.functionals},
-    )
-
-
-def _without_noise(problem: Problem) -> Solution:
-    """Of an ordinary equation, to a tolerance: one path for each start."""
-    check_drift(problem)
-    check_range(problem)
-    times = jnp.asarray(problem.times, problem.v0.dtype)
-    vs, stopped_at = without_noise(problem.limit, problem.v0, times, problem.stop_level)
-    num_saved = problem.save_times.size
-    return Solution(
-        ts=times[:num_saved],
-        vs=jnp.broadcast_to(vs, (problem.num_paths, *vs.shape[1:]))[:, :num_saved],
-        stopped_at=jnp.broadcast_to(stopped_at, problem.num_paths),
-        limit=problem.limit,
-        key=problem.key,
-        solver=SOLVER,
     )

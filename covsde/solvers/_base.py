@@ -33,6 +33,8 @@ class AbstractFactorSolver(diffrax.AbstractItoSolver):
     # Brownian increments asked for in one step: the grid must be that much finer.
     cells_per_step: ClassVar[int] = 1
     accepts_singular: ClassVar[bool] = True
+    # Whether no state leaves the cone, so that one which is not finite has exploded.
+    stays_within: ClassVar[bool] = True
 
     @abc.abstractmethod
     def advance(self, terms, t0: Array, t1: Array, factor: Lower, args: Any) -> Lower:

@@ -31,6 +31,7 @@ class LinearParabola(diffrax.AbstractItoSolver):
     interpolation_cls: ClassVar[Callable] = diffrax.LocalLinearInterpolation
     weak_order: ClassVar[int] = 3
     accepts_singular: ClassVar[bool] = True
+    stays_within: ClassVar[bool] = True
 
     def max_step(self, limit, m: int, t1: float = 1.0) -> float:
         """None: a step may be of any length."""

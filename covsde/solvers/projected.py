@@ -27,6 +27,7 @@ class ProjectedEuler(diffrax.AbstractItoSolver):
     weak_order: ClassVar[int] = 1
     cells_per_step: ClassVar[int] = 1
     accepts_singular: ClassVar[bool] = True
+    stays_within: ClassVar[bool] = True
 
     def max_step(self, limit, m, t1=1.0):
         return jnp.inf

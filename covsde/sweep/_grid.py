@@ -76,10 +76,12 @@ def _message(name: str, got: str, way_out: str) -> str:
 
 def plan_all(
     make: Make, grid: Grid, v0, t1, *, num_paths: int, dt0, **asked: Any
-) -> tuple[Run, float]:
-    """A run at the first point, with a step that serves all of them, and that step.
+) -> tuple[Run, float | None]:
+    """A run at the first point, with a step that serves all of them, and that step; None
+    where no point has noise, and a tolerance chooses them.
 
-    **Raises:** what `solve` raises at a point, which the message names.
+    **Raises:** what `solve` raises at a point, which the message names; and for points
+    with noise and without, if no step is given.
     """
     if not callable(make):
         raise TypeError(
@@ -98,7 +100,14 @@ def plan_all(
             raise kind(f"{error} At the grid point {where or '()'}.") from error
 
     planned = [at(point, dt0) for point in grid.points]
-    least = min(step for _, step in planned)
+    steps = [step for _, step in planned if step is not None]
+    if 0 < len(steps) < len(planned):
+        raise ValueError(
+            "`dt0` must be given where some points of the grid have noise and others have "
+            "none, which are solved to a tolerance; got None. Pass a step, e.g. "
+            f"{min(steps):.3g}, or sweep them apart."
+        )
+    least = min(steps, default=None)
     _check_traceable(make, grid)
     run, dt0 = at(grid.points[0], least)
     # one program serves all points, those that explode among them

@@ -74,7 +74,8 @@ def sweep(
       not for an indicator.
     - `t1`, `key`, `saveat`, `solver`, `stop_above`, `normals`: as for `solve`.
     - `num_paths`: at each point, at most 2^31 − 1.
-    - `dt0`: longest step; None picks the least that `solve` would at any point.
+    - `dt0`: longest step; None picks the least that `solve` would at any point. Where no
+      point has noise, it is as exact as `solve` is without.
     - `independent`: draws other paths at each point.
 
     **Returns:** a dataset whose dimensions are the parameters, `start` if there are
@@ -83,7 +84,8 @@ def sweep(
     a dimension `parameter`. Needs `xarray`: `pip install 'covsde[io]'`.
 
     **Raises:** as `solve` does for any point, which the message names, before anything is
-    compiled; and for `gradients` where paths can be stopped.
+    compiled; for `gradients` where paths can be stopped; and for points with noise and
+    without, if `dt0` is None.
 
     Source of the derivative: Glasserman (2003), "Monte Carlo Methods in Financial
     Engineering", section 7.2 (the pathwise method).
@@ -154,7 +156,7 @@ def sweep(
             "time_unit": "depth/width",
             "limit": f"{full_name(run.limit)}, at the first point",
             "solver": full_name(run.solver),
-            "dt0": dt0,
+            "dt0": "None" if dt0 is None else dt0,
             "num_paths": num_paths,
             "stop_above": "None" if run.level is None else float(run.level),
             "normals": normals,

@@ -10,10 +10,10 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._checks import count, count_paths, found
-from .._problem import check_problem, in_dtype
+from .._problem import check_problem
 from ..ensemble import Observables, check_observables
 from ..limits import AbstractLimit
-from ..oracles import check_method, finite_network, layer_numbers, sampled
+from ..oracles import AbstractNetwork, check_method, layers_of, network_of, sampled
 from ..solve import Scheme, solved
 from ._notes import notes
 from ._report import Report
@@ -99,9 +99,9 @@ def validate(
     )
     check_method(method)
     problem = problem._replace(save_times=problem.times)
-    kinds = tuple(in_dtype(finite_network(limit, n), dtype) for n in widths)
+    kinds = tuple(network_of(limit, n, dtype) for n in widths)
     for kind in kinds:
-        layer_numbers(problem.save_times, problem.t1, kind.layers_per_time)
+        layers_of(problem._replace(num_paths=num_networks), kind)
     if dt0 is None and stop_above is not None and not limit.diffusion.vanishes:
         step = Scheme.of(problem, solver).default_step
         dt0 = min(step, 1 / kinds[-1].layers_per_time)
@@ -115,16 +115,16 @@ def validate(
     ours = jax.block_until_ready(solved(problem._replace(key=own_key(0)), solver, dt0))
     tell("limit", num_paths, num_paths)
 
-    def networks(n: int):
+    def networks(n: int, kind: AbstractNetwork):
         tell(f"n = {n}", 0, num_networks)
         return sampled(
             problem._replace(key=own_key(n), num_paths=num_networks),
-            n,
+            kind,
             method,
             lambda done, total: tell(f"n = {n}", done, total),
         )
 
-    theirs = tuple(networks(n) for n in widths)
+    theirs = tuple(map(networks, widths, kinds))
     rows, left_out = compare(observables, start, ours, theirs)
     said = notes(observables, problem.v0, problem.t1, ours, theirs, kinds, stop_above)
     return Report(
