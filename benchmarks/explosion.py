@@ -17,7 +17,7 @@ import covsde
 from covsde import NinomiyaNinomiya, ShapedAttention, ShapedMLP, ShapedSmooth
 from covsde.laws import OneInput, TwoTokens
 
-# γ, τ₀, d₀, T, and a level of d
+# γ, τ₀, d₀, T, a level of d, and H where it is not 1
 TOKENS = (
     (0.5, 0.5, 2.0, 1.0, 16.0),
     (0.5, 0.3, 2.0, 0.4, 16.0),
@@ -28,6 +28,19 @@ TOKENS = (
     (0.4, 0.2, 1.0, 1.0, 8.0),
     (0.65, 0.4, 2.0, 0.5, 16.0),
     (0.7, 1.0, 4.0, 1.0, 12.0),
+)
+# the same near γ² = H/2, beyond which nothing explodes
+BORDER = (
+    (0.67, 1.0, 4.0, 1.0, 12.0),
+    (0.69, 1.0, 4.0, 1.0, 12.0),
+    (0.69, 0.5, 2.0, 0.5, 16.0),
+    (0.705, 1.0, 4.0, 1.0, 12.0),
+    (0.705, 0.3, 4.0, 0.3, 40.0),
+    (0.71, 1.0, 4.0, 1.0, 12.0),
+    (0.75, 1.0, 4.0, 1.0, 12.0),
+    (0.75, 0.5, 2.0, 4.0, 16.0),
+    (0.95, 1.0, 4.0, 1.0, 12.0, 2),
+    (0.99, 0.5, 4.0, 1.0, 16.0, 2),
 )
 # function, a, V₀, T, and a level of V
 SMOOTH = (
@@ -45,27 +58,36 @@ MORE = (
 
 
 def shares(limit, v0, t1, level, num_paths: int, key, **how) -> list[float]:
-    """Of paths that have exploded by a time; and that have reached a level."""
+    """Of paths that have exploded by a time; and, of a level, that have reached it."""
     found = []
-    for stop_above in (None, level):
+    for stop_above in (None,) if level is None else (None, level):
         solved = covsde.solve(
             limit, v0, t1, key=key, num_paths=num_paths, stop_above=stop_above, **how
         )
-        lost = np.isnan(np.asarray(solved.vs[:, -1, 0, 0])).mean()
+        lost = solved.lost.mean()
         if lost:
             print(f"  {lost:.2%} of the paths were lost")
-        found.append(float(np.mean(np.isfinite(solved.stopped_at))))
+        found.append(float(np.mean(np.isfinite(solved.stopped_at)) - lost))
     return found
 
 
 def tokens(case, num_paths: int, key):
     """Of two opposite tokens, for which `tr V/m = d/4`: simulated, and exact."""
-    gamma, tau0, d0, t1, level = case
-    limit = ShapedAttention(gamma, tau0)
+    gamma, tau0, d0, t1, level, *heads = case
+    limit = ShapedAttention(gamma, tau0, *heads)
     law = TwoTokens(limit)
     exact = 1 - law.survival_probability(d0, t1), law.reached_probability(d0, level, t1)
     opposite = d0 / 4 * jnp.array([[1.0, -1.0], [-1.0, 1.0]])
     return shares(limit, opposite, t1, level / 4, num_paths, key), exact
+
+
+def independent(case, num_paths: int, key):
+    """Of two independent tokens, whose d is the same: explosions alone."""
+    gamma, tau0, d0, t1, _, *heads = case
+    limit = ShapedAttention(gamma, tau0, *heads)
+    exact = 1 - TwoTokens(limit).survival_probability(d0, t1)
+    found = shares(limit, d0 / 2 * jnp.eye(2), t1, None, num_paths, key)
+    return found[:1], (exact,)
 
 
 def smooth(case, num_paths: int, key):
@@ -118,8 +140,11 @@ def main() -> None:
     parser.add_argument("--more", type=int, default=4_000, help="paths of more tokens")
     arguments = parser.parse_args()
     head = f"{'exploded':>9}{'known':>9}{'s.e.':>7}{'at level':>9}{'known':>9}{'s.e.':>7}"
-    print(f"{arguments.paths:,} paths\n{'two tokens: γ, τ₀, d₀, T, level':36}{head}")
+    print(f"{arguments.paths:,} paths\n{'opposite tokens: γ, τ₀, d₀, T, level':36}{head}")
     rows(TOKENS, tokens, arguments.paths, sampled=False)
+    rows(BORDER, tokens, arguments.paths, sampled=False)
+    print("independent tokens: γ, τ₀, d₀, T, —")
+    rows(BORDER, independent, arguments.paths, sampled=False)
     print(f"{'one input: function, a, V₀, T, level':36}{head}")
     rows(SMOOTH, smooth, arguments.paths, sampled=False)
     print(f"{arguments.more:,} paths\n{'m, γ, τ₀, s, ρ, T, level':36}{head}")

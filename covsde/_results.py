@@ -68,6 +68,14 @@ class AbstractSolution(eqx.Module):
         """Which paths have a state at the last time, because they never stopped."""
 
     @property
+    def lost(self) -> Bool[np.ndarray, " num_paths"]:
+        """Which paths are not known at the last time, and read as NaN.
+
+        They left the covariances, or their steps did not take them as far.
+        """
+        return np.isnan(np.asarray(self.readings[:, -1]).reshape(self.num_paths, -1)[:, 0])
+
+    @property
     @abc.abstractmethod
     def how(self) -> str:
         """How the paths were made, in words."""

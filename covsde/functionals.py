@@ -272,6 +272,15 @@ class Stopping(eqx.Module):
         wanted = jnp.broadcast_to(self.level, now.shape)
         return fates, choose(crosses, scaled_to(after, wanted), after)
 
+    def exploded(
+        self, fates: Fates, y: Any, where: Array, time: Array
+    ) -> tuple[Fates, Any]:
+        """The fates and states, where some explode: that takes them past any level."""
+        if self.level is None:
+            return fates.stopped(where, time, EXPLODED), y
+        wanted = jnp.broadcast_to(self.level, where.shape)
+        return fates.stopped(where, time, AT_LEVEL), choose(where, scaled_to(y, wanted), y)
+
     def _returns(self, below: Array, beyond: Array, step: Step) -> Array:
         """Whether a path crosses the level and comes back, by `e^{−2ab/σ²h}`."""
         trace = size(step.before) * step.motion.motion.m

@@ -19,7 +19,7 @@ from covsde import (
 )
 from covsde.brownian import Motion
 from covsde.laws import OneInput, TwoTokens
-from covsde.matrices import factorise, gram
+from covsde.matrices import Lower, factorise, gram, multiply
 from covsde.solve import cells_per_step
 from covsde.solvers.wishart import chi_square
 
@@ -72,6 +72,68 @@ def test_two_tokens_at_the_automatic_step(gamma, tau0, d0, t1, level):
     size = np.trace(np.asarray(stopped.vs[:, -1]), axis1=1, axis2=2) / 2
     np.testing.assert_allclose(size[reached], level / 4, rtol=1e-12)
     assert np.all(size[~reached] < level / 4)
+
+
+@pytest.mark.parametrize("gamma", [0.67, 0.75])
+def test_two_tokens_near_the_border(gamma):
+    """γ² = ½, beyond which none explodes: of paths that walked 2.5 % and .2 % were lost."""
+    limit = ShapedAttention(gamma, 1.0)
+    exact = 1 - float(TwoTokens(limit).survival_probability(4.0, 1.0))
+    paths = covsde.solve(limit, 2 * jnp.eye(2), 1.0, key=KEY, num_paths=PATHS)
+    assert not np.any(paths.lost)
+    exploded = np.isposinf(np.asarray(paths.vs[:, -1, 0, 0]))
+    np.testing.assert_array_equal(exploded, np.isfinite(paths.stopped_at))
+    within_four_errors(exploded, exact)
+
+
+def test_an_excursion_of_two_tokens():
+    """`log d` falls by what was asked, and what d does not see grows with the time."""
+    count, fall, ratio = 4000, 0.5, 4.0
+    normals = jax.random.normal(KEY, (4, count))
+    uniforms = jax.random.uniform(jax.random.key(1), (count,))
+    start = jnp.array([[9.0, 0.0], [-7.0, 0.5]])
+    factor = Lower.from_dense(jnp.broadcast_to(start, (count, 2, 2)))
+    one = jnp.ones(count)
+    way = ShapedAttention(0.5, 0.3).excursion(2)
+    back = way(factor, ratio * one, fall * one, uniforms, normals)
+    f = np.asarray(multiply(factor, back).to_dense())
+    d = np.sum((f[:, 0] - f[:, 1]) ** 2, axis=1)
+    np.testing.assert_allclose(d, np.exp(-fall) * (16.0**2 + 0.25), rtol=1e-12)
+    # det V = d u²/4, and log u grows by (R − 1)τ/2, whose τ is of an inverse Gaussian law
+    log_det = 2 * np.log(np.abs(np.linalg.det(f) / np.linalg.det(start)))
+    tau = (log_det + fall) / (ratio - 1)
+    drift, level = ratio / 2 - 1, fall / 2
+    assert tau.min() > 0
+    law = stats.invgauss(1 / (drift * level), scale=level**2)
+    np.testing.assert_allclose(law.mean(), level / drift)
+    assert stats.kstest(tau, law.cdf).pvalue > 1e-3
+
+
+def test_who_knows_how_paths_come_back():
+    attention = ShapedAttention(0.5, 0.3)
+    way = attention.excursion(2)
+    assert way is not None and attention.excursion(3) is None
+    assert covsde.ShapedTransformer(covsde.Identity(), 0.5, 0.3).excursion(2) is way
+    assert covsde.Block(attention, SILU, attention).excursion(2) is way
+    assert covsde.Block(attention, Watched(0.5, 0.3)).excursion(2) is None
+    assert covsde.Block(SILU).excursion(2) is None and SILU.excursion(2) is None
+
+
+class Watched(ShapedAttention):
+    """Attention of which it is not known."""
+
+    def excursion(self, m):
+        del m
+
+
+def test_what_explodes_has_passed_a_level():
+    """However far that is: it is known of a path long before."""
+    limit, start, t1 = ShapedAttention(0.5, 0.3), 0.5 * OPPOSITE, 0.4
+    paths = covsde.solve(limit, start, t1, key=KEY, num_paths=PATHS, stop_above=1e12)
+    reached = np.isfinite(paths.stopped_at)
+    within_four_errors(reached, 1 - float(TwoTokens(limit).survival_probability(2.0, t1)))
+    size = np.trace(np.asarray(paths.vs[:, -1]), axis1=1, axis2=2) / 2
+    np.testing.assert_allclose(size[reached], 1e12, rtol=1e-12)
 
 
 def test_when_two_tokens_explode():

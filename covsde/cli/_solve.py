@@ -98,6 +98,9 @@ def summary(solution: AbstractSolution, v0: Array) -> str:
     lines.append(
         f"stopped: {stopped} of {running.size} paths ({stopped / running.size:.2%})"
     )
+    lost = np.sum(solution.lost)
+    if lost:
+        lines.append(f"of these, lost, and NaN: {lost} ({lost / running.size:.2%})")
     if not len(final):
         return "\n".join(lines)
     shown = [None, (0, 0)]

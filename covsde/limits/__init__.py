@@ -2,6 +2,7 @@
 
 from ._base import AbstractLimit
 from ._bounds import Bounds
+from ._excursion import Excursion
 from ._registry import Registry
 from .attention import AttentionDrift, ShapedAttention, SoftmaxDiffusion
 from .block import Block
@@ -17,6 +18,7 @@ __all__ = [
     "Block",
     "Bounds",
     "BranchCovariance",
+    "Excursion",
     "KernelODE",
     "LeakyReLU",
     "Registry",

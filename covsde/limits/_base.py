@@ -15,6 +15,7 @@ from ..equations import COVARIANCE, DRIFT_TERM, Equation, Symbol
 from ..observables import AbstractObservable, describing
 from ..terms import DriftTerm, NoiseTerm
 from ._bounds import Bounds
+from ._excursion import Excursion
 
 
 class AbstractLimit(eqx.Module):
@@ -73,6 +74,15 @@ class AbstractLimit(eqx.Module):
             jax.ensure_compile_time_eval()
         ):  # what is made of constants is known in a trace
             return Bounds(self.drift, self.diffusion, m)
+
+    def excursion(self, m: int) -> Excursion | None:
+        """How paths of m inputs come back from far out; by default None: it is not known.
+
+        Where it is, one number runs away, with whose square the speeds of drift and noise
+        grow, in proportion.
+        """
+        del m
+        return None
 
     @property
     def is_number(self) -> bool:

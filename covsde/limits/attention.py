@@ -36,6 +36,7 @@ from ..matrices import (
 from ..references import SHAPED_TRANSFORMER
 from ._base import AbstractLimit
 from ._checks import check_gamma, positive
+from ._excursion import of_two_tokens
 
 
 class ShapedAttention(AbstractLimit):
@@ -113,6 +114,10 @@ class ShapedAttention(AbstractLimit):
     def diffusion(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         """The noise of the values' weights, and that of the softmax."""
         return CongruenceDiffusion(self._gain) + SoftmaxDiffusion(self._strength)
+
+    def excursion(self, m):
+        """That of two tokens; of more it depends on how they lie."""
+        return of_two_tokens if m == 2 else None
 
     @property
     def _gain(self) -> Scalar:

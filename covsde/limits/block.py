@@ -44,6 +44,12 @@ class Block(AbstractLimit):
             first = first + diffusion
         return first
 
+    def excursion(self, m):
+        """That of the sub-layers whose noise speeds up, if it is one: they outrun all."""
+        fast = (one for one in self.sublayers if one.diffusion.speeds_up)
+        ways = {one.excursion(m) for one in fast}
+        return ways.pop() if len(ways) == 1 else None
+
     @property
     def equations(self):
         """Those of all sub-layers."""

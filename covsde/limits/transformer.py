@@ -149,6 +149,10 @@ class ShapedTransformer(AbstractLimit):
         """The sum of both noises."""
         return self.block.diffusion
 
+    def excursion(self, m):
+        """That of the attention, which outruns any activation."""
+        return self.attention.excursion(m)
+
     @property
     def equations(self):
         """Those of both sub-layers."""

@@ -17,7 +17,8 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float
 
-from ..functionals import EXPLODED, LOST, Fates
+from ..functionals import LOST, Fates
+from ..matrices import multiply
 from ..states import choose, is_batch, read
 from ._grid import recomputed
 from ._stepper import Carry, Stepper
@@ -31,9 +32,10 @@ _LEFT = (1 / 8, 1 / 8, 0.0)
 # like V² explodes beyond some deviations, which are to be more than ten; and close to the
 # border of explosion half as much of both misses 4 % of a share (`benchmarks.explosion`).
 _DRIFT, _NOISE = 2, 16
-# Speed times the time of the run from where on a path may be said to explode, if it comes
-# back from there with a probability below e^-7.
-_FAST, _CERTAIN = 1e6, 14.0
+# Speed times the time of the run from where on a path may be said to explode: where it is
+# known how paths come back, by chance, and if it does it goes on from `_NEAR`; else if it
+# comes back with a probability below e^-7.
+_FAST, _NEAR, _CERTAIN = 1e6, 1e4, 14.0
 
 
 class Clocked(NamedTuple):
@@ -98,11 +100,27 @@ class Clock(eqx.Module):
         logarithm of the speed. Beyond the last numbers that the dtype has for a step
         nothing more is known.
         """
-        speed = (drift + noise) * self.horizon
-        ratio = drift / jnp.maximum(2 * noise, 1e-30 * (drift + 1e-30)) - 1
-        certain = (speed > _FAST) & (ratio * jnp.log(jnp.maximum(speed, 1.0)) > _CERTAIN)
+        speed = self._speed(drift, noise)
+        decided = _exponent(drift, noise) * jnp.log(jnp.maximum(speed, 1.0))
+        certain = (speed > _FAST) & (decided > _CERTAIN)
         last = 1e80 if speed.dtype == jnp.float64 else 1e16
         return certain | ~(speed < last)
+
+    def is_far(self, drift: Array, noise: Array) -> Array:
+        """Whether a path is so far out that chance may say whether it comes back."""
+        return ~(self._speed(drift, noise) <= _FAST)
+
+    def fall(self, drift: Array, noise: Array) -> Array:
+        """By how much `log V` falls until it is near."""
+        return 0.5 * jnp.log(self._speed(drift, noise) / _NEAR)
+
+    def _speed(self, drift: Array, noise: Array) -> Array:
+        return lax.stop_gradient(drift + noise) * self.horizon
+
+
+def _exponent(drift: Array, noise: Array) -> Array:
+    """`r` of the probability `e^{−rL}` that `log V` comes back by L."""
+    return drift / jnp.maximum(2 * noise, 1e-30 * (drift + 1e-30)) - 1
 
 
 def by_clocks(
@@ -170,22 +188,53 @@ def _step(stepper: Stepper, clock: Clock, target: Array, now: Clocked) -> Clocke
     """A step of each path that is not there yet."""
     behind = now.behind(target)
     speeds = stepper.speeds(now.carry.y, now.time)
-    explodes = behind & clock.explodes(*speeds)
-    fates = now.carry.fates.stopped(explodes, now.time, EXPLODED)
-    carry = now.carry._replace(fates=fates)
+    carry, decided = _decided(stepper, clock, now, behind, speeds)
     longest = clock.longest(*speeds)
     # what is left in equal steps; of those that do not move any, that they stay finite
     rest = jnp.where(behind, target - now.time, longest)
     steps = jnp.maximum(jnp.ceil(rest / longest - 1e-9), 1.0)
     h = rest / steps
-    moves = behind & ~explodes
+    moves = behind & ~decided
     moved = stepper.step(carry, now.number, jnp.zeros_like(h), h, now.time)
     ahead = jnp.where(steps > 1, now.time + h, target)
     return now._replace(
         carry=choose(moves, moved, carry),
         time=jnp.where(moves, ahead, now.time),
-        number=now.number + moves.astype(jnp.uint32),
+        number=now.number + behind.astype(jnp.uint32),
     )
+
+
+def _decided(
+    stepper: Stepper, clock: Clock, now: Clocked, behind: Array, speeds: tuple[Array, Array]
+) -> tuple[Carry, Array]:
+    """What has become of the paths that are far out, and which have no step to take.
+
+    How one that comes back does so takes no time, but the numbers of a step.
+    """
+    excursion = stepper.excursion(now.carry.y)
+    if excursion is None:
+        explodes = behind & clock.explodes(*speeds)
+        return stepper.exploded(now.carry, explodes, now.time), explodes
+    far = behind & clock.is_far(*speeds)
+
+    def look(carry: Carry) -> Carry:
+        fall, (drift, noise) = clock.fall(*speeds), lax.stop_gradient(speeds)
+        chance = jnp.exp(-jnp.maximum(_exponent(drift, noise), 0.0) * fall)
+        motion = stepper.motion.step(now.number, jnp.ones_like(fall))
+        uniforms = motion.uniforms()
+        returns = far & (uniforms < chance)
+        back = excursion(
+            lax.stop_gradient(carry.y),
+            drift / noise,
+            fall,
+            uniforms / chance,
+            motion.entries()[:4],
+        )
+        back = choose(returns, back, (carry.y * 0.0).add_diagonal(1.0))
+        carry = carry._replace(y=multiply(carry.y, back))
+        return stepper.exploded(carry, far & ~returns, now.time)
+
+    return lax.cond(eqxi.unvmap_any(far), look, lambda carry: carry, now.carry), far
 
 
 def _repeated(

@@ -10,7 +10,8 @@ from jaxtyping import Array
 
 from ..brownian import Motion
 from ..functionals import AbstractFunctional, Fates, Step, Stopping
-from ..limits import AbstractLimit
+from ..limits import AbstractLimit, Excursion
+from ..matrices import Lower
 from ..states import choose, factor_of
 
 
@@ -72,6 +73,17 @@ class Stepper(eqx.Module):
     @property
     def _asks_for_noise(self) -> bool:
         return bool(self.functionals) or self.stopping.between
+
+    def exploded(self, carry: Carry, where: Array, time: Array) -> Carry:
+        """Some paths are as good as exploded, and have passed any level."""
+        fates, y = self.stopping.exploded(carry.fates, carry.y, where, time)
+        return carry._replace(fates=fates, y=y)
+
+    def excursion(self, y: Any) -> Excursion | None:
+        """How paths come back from far out, if it is known and nobody looks there."""
+        if self.functionals or self.stopping.level is not None or not isinstance(y, Lower):
+            return None
+        return self.limit.excursion(y.m)
 
     def speeds(self, y: Any, t: Array) -> tuple[Array, Array]:
         """Inverse time scales of drift and noise here, one of each per path."""
