@@ -21,9 +21,12 @@ demo: $(VENV)/.installed-all  ## run the main study: the limit against finite ne
 # starts on half of the files, whose tests share what was compiled. XLA's older way to emit
 # loops compiles in three quarters of the time, and compilation is most of it; without most
 # optimisations it takes half as long once more (tests/conftest.py says where they are kept).
+# What was compiled is kept for the next time.
 test: export XLA_FLAGS := --xla_cpu_multi_thread_eigen=false --xla_cpu_use_fusion_emitters=false
 test: export JAX_DISABLE_MOST_OPTIMIZATIONS := 1
 test: export OMP_NUM_THREADS := 1
+test: export JAX_COMPILATION_CACHE_DIR := $(CURDIR)/.cache/tests
+test: export JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS := 0
 test: $(VENV)/.installed-all,test  ## run the tests
 	@start=$$(date +%s); status=0; $(BIN)/python -m pytest -n 2 --dist worksteal -q || status=$$?; \
 	echo "the tests took $$(( $$(date +%s) - start )) s"; exit $$status
@@ -41,7 +44,7 @@ bench: $(VENV)/.installed-all  ## run the benchmarks
 	echo "the benchmarks took $$(( $$(date +%s) - start )) s"; exit $$status
 
 clean:  ## remove caches and builds; keep .venv/ and the results in out/
-	rm -rf site dist build .pytest_cache .ruff_cache
+	rm -rf site dist build .cache .pytest_cache .ruff_cache
 	find . -path ./$(VENV) -prune -o -name __pycache__ -type d -exec rm -rf {} +
 
 # The project, editable, with the extras that the stamp is named after.

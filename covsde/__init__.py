@@ -4,18 +4,10 @@ At initialisation a deep network's outputs are Gaussian given a random covarianc
 `V`. As depth and width grow together, `V` follows a matrix-valued SDE. covsde solves it.
 """
 
-from . import (
-    activations,
-    convergence,
-    functionals,
-    laws,
-    matrices,
-    observables,
-    oracles,
-    problems,
-    solvers,
-    statistics,
-)
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from . import activations, functionals, matrices, observables, solvers, statistics
 from .activations import AbstractActivation, Identity, ShapedReLU, ShapedSmooth
 from .brownian import BrownianGrid
 from .describe import describe
@@ -53,7 +45,10 @@ from .solvers import (
     WishartEuler,
 )
 from .sweep import sweep
-from .validation import Report, validate
+
+if TYPE_CHECKING:
+    from . import convergence, laws, oracles, problems
+    from .validation import Report, validate
 
 __version__ = "0.1.0"
 
@@ -114,3 +109,16 @@ __all__ = [
     "sweep",
     "validate",
 ]
+
+
+def __getattr__(name: str) -> Any:
+    """Loads what few programs ask for, which takes as long as what all of them need."""
+    if name in ("convergence", "laws", "oracles", "problems"):
+        return import_module(f".{name}", __name__)
+    if name in ("Report", "validate"):
+        return getattr(import_module(".validation", __name__), name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -217,7 +217,16 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
 
         They are independent normals of mean 0 and variance `t1 − t0`.
         """
-        return jnp.moveaxis(_summed(self, jnp.asarray(t0), jnp.asarray(t1)), 0, -1)
+        first, last = _cells(self.ts, jnp.asarray(t0), jnp.asarray(t1))
+        return jnp.moveaxis(_summed(self, first, last), 0, -1)
+
+    def whole(self) -> Float[Array, "*num_paths entries"]:
+        """The increment over all of the grid, entry by entry.
+
+        It is that of `entries(t0, t1)`, whose times are looked up on the grid; here
+        none is, and a program has no error to raise.
+        """
+        return jnp.moveaxis(_summed(self, 0, self.ts.size - 1), 0, -1)
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False) -> Any:
         """The increment over `[t0, t1]`, or from the start of the grid to `t0`.
@@ -390,12 +399,12 @@ def _with_area(cell: Callable[[Any], Lower], first, last, zero: Lower) -> LevyIn
 @apart
 def _added_up(path: BrownianGrid, start: Array, end: Array) -> Any:
     """The increment between two times of the grid."""
-    return arrange(path.noise_shape, _summed(path, start, end), path.m)
+    cells = _cells(path.ts, start, end)
+    return arrange(path.noise_shape, _summed(path, *cells), path.m)
 
 
-def _summed(path: BrownianGrid, start: Array, end: Array) -> Array:
-    """The entries of that increment, paths last."""
-    first, last = _cells(path.ts, start, end)
+def _summed(path: BrownianGrid, first: Any, last: Any) -> Array:
+    """The entries of the increment over these cells, paths last."""
     # most steps have one cell, which needs no sum; an empty one has none
     total = _drawn(path, first, jnp.where(last > first, 1.0, 0.0).astype(path.dtype))
     one = jnp.ones((), path.dtype)

@@ -6,6 +6,7 @@ from typing import Annotated
 import typer
 
 from .. import __version__
+from ._cache import keep_programs
 from ._describe import HELP as DESCRIBE
 from ._describe import describe
 from ._ensemble import HELP as ENSEMBLE
@@ -77,6 +78,7 @@ def main(
     ] = False,
 ) -> None:
     del version
+    keep_programs()
     for stream in (sys.stdout, sys.stderr):
         # a terminal without Greek letters shows question marks, not an error
         if hasattr(stream, "reconfigure"):

@@ -4,7 +4,7 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy import stats
+import scipy
 
 # A point is used where its error exceeds this many standard errors.
 NOISE = 3.0
@@ -94,7 +94,8 @@ def _order(lengths, errors, covariance, confidence: float) -> Order:
     fit = normal @ design.T @ weights @ np.log(np.abs(errors))
     rest = np.log(np.abs(errors)) - design @ fit
     scatter = float(rest @ weights @ rest) / (count - 2) if count > 2 else 0.0
-    quantile = stats.norm.ppf(0.5 + confidence / 2)
+    quantile = scipy.special.ndtri(0.5 + confidence / 2)
     if scatter > 1:  # the errors are no power of the step: believe the scatter
-        quantile = stats.t.ppf(0.5 + confidence / 2, count - 2) * scatter**0.5
+        quantile = scipy.special.stdtrit(count - 2, 0.5 + confidence / 2)
+        quantile *= scatter**0.5
     return Order(float(fit[1]), float(quantile * normal[1, 1] ** 0.5), count)

@@ -18,7 +18,7 @@ def controls_of(path: BrownianGrid) -> Float[Array, "num_paths controls"]:
 
     All have mean 0, and no two are correlated.
     """
-    normals = path.entries(path.t0, path.t1) / jnp.sqrt(path.t1 - path.t0)
+    normals = path.whole() / jnp.sqrt(path.t1 - path.t0)
     return jnp.concatenate([normals, normals**2 - 1], axis=-1)
 
 

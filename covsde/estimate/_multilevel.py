@@ -3,7 +3,7 @@
 import math
 
 import numpy as np
-from scipy.special import ndtri
+import scipy
 
 from .._names import full_name
 from ._ledger import Ledger
@@ -38,7 +38,10 @@ def multilevel(
     weights[-1] += 1 / (2**simulation.order - 1)  # the rest is a geometric series
     allowed = (1 - _BIAS_SHARE - _RESERVE) * tol**2
     variance, needed = _run(terms, weights, allowed, bias, ledger)
-    error, quantile = math.hypot(variance**0.5, bias), float(ndtri(0.5 + confidence / 2))
+    error, quantile = (
+        math.hypot(variance**0.5, bias),
+        float(scipy.special.ndtri(0.5 + confidence / 2)),
+    )
     if error <= tol:
         needed = ledger.spent
     else:

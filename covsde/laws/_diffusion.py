@@ -13,8 +13,10 @@ from math import comb, perm
 
 import equinox as eqx
 import numpy as np
-from scipy.interpolate import BSpline, make_interp_spline
-from scipy.linalg import solve_banded
+
+# SciPy loads a part of it where that is first asked for: `import scipy.stats` would take as
+# long as all of covsde.
+import scipy
 
 from ._base import bisect
 
@@ -66,9 +68,9 @@ class Diffused(eqx.Module):
 
     y: np.ndarray  # centres of the finest cells, increasing
     weights: np.ndarray  # `E f(y_t) = Σ w_i f(y_i)`; some are negative, of rounding size
-    _place: BSpline  # y, of the number of coarsest cells below it
-    _count: BSpline  # the inverse
-    _below: BSpline  # the distribution function, of this number
+    _place: "scipy.interpolate.BSpline"  # y, of the number of coarsest cells below it
+    _count: "scipy.interpolate.BSpline"  # the inverse
+    _below: "scipy.interpolate.BSpline"  # the distribution function, of this number
 
     def __init__(
         self,
@@ -106,7 +108,7 @@ class Diffused(eqx.Module):
         origin = _PLACES - 1 - first
         places, slope = places[first : last + 1], slope[first : last + 1]
 
-        curve = make_interp_spline(places, slope, k=5)
+        curve = scipy.interpolate.make_interp_spline(places, slope, k=5)
         steep = np.abs(curve(places, 1)) / _PECLET
         # where the drift holds y, it does so within 1/√bend
         bend = curve(places, 2) / (1 + (steep / _STEEPEST) ** 2)
@@ -123,8 +125,8 @@ class Diffused(eqx.Module):
         count -= count[origin]
         if killed:  # the centre of the next cell is there
             count *= np.ceil(count[-1]) / count[-1]
-        self._place = make_interp_spline(count, places, k=5)
-        self._count = make_interp_spline(places, count, k=5)
+        self._place = scipy.interpolate.make_interp_spline(count, places, k=5)
+        self._count = scipy.interpolate.make_interp_spline(places, count, k=5)
         below = int(-count[0] - 0.5)
         up_to = round(count[-1]) - 1 if killed else int(count[-1] - 0.5)
 
@@ -161,7 +163,7 @@ class Diffused(eqx.Module):
             )
         self.weights = _without_noise(weights)
         edges = np.arange(-below, up_to + 2) - 0.5
-        self._below = make_interp_spline(edges, distribution, k=7)
+        self._below = scipy.interpolate.make_interp_spline(edges, distribution, k=7)
 
     def mean(self, values: np.ndarray) -> float:
         """`E f(y_t)`, of the values of `f` at the centres."""
@@ -209,7 +211,7 @@ class _BirthAndDeath:
             moved = np.zeros(len(mass))
             for pole, residue in zip(_POLES, _RESIDUES, strict=True):
                 bands[1] = -h * self.leave - pole
-                moved += (residue * solve_banded((1, 1), bands, mass)).real
+                moved += (residue * scipy.linalg.solve_banded((1, 1), bands, mass)).real
             mass = moved
         return mass
 

@@ -5,9 +5,8 @@ from collections.abc import Callable
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jaxtyping import Array, ArrayLike, Float, Scalar
-from scipy.integrate import quad
-from scipy.special import betainc
 
 from .._checks import found
 from ..limits import ShapedAttention
@@ -80,7 +79,7 @@ class TwoTokens(eqx.Module):
         alpha, x = float(self.alpha), float(self.theta) * d0**2
         if alpha <= 0.5:
             return jnp.zeros(x.shape)
-        return jnp.asarray(betainc(0.5, alpha - 0.5, x / (1 + x)))
+        return jnp.asarray(scipy.special.betainc(0.5, alpha - 0.5, x / (1 + x)))
 
     def surviving(
         self,
@@ -163,4 +162,6 @@ class TwoTokens(eqx.Module):
         def integrand(y):
             return np.cosh(y) ** power
 
-        return quad(integrand, 0.0, end, epsabs=0.0, epsrel=1e-12, limit=200)[0]
+        return scipy.integrate.quad(
+            integrand, 0.0, end, epsabs=0.0, epsrel=1e-12, limit=200
+        )[0]

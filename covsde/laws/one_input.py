@@ -11,10 +11,10 @@ import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+import scipy
 from jax import lax
 from jax.scipy.special import gammainc
 from jaxtyping import Array, ArrayLike, Float, PRNGKeyArray, Scalar
-from scipy.special import gammaincinv, hyp1f1
 
 from .._affine import Affine
 from .._checks import check_key, count, count_paths, is_concrete, number, parameter
@@ -101,8 +101,8 @@ class OneInput(eqx.Module):
         if kappa <= -1:
             return np.where((v0 > 0) & (level > 0), 1.0, 0.0)
         ratio = (v0 / level) ** (kappa + 1) * np.exp(kappa * (level - v0))
-        ratio *= hyp1f1(1.0, kappa + 2, kappa * v0)
-        return ratio / hyp1f1(1.0, kappa + 2, kappa * level)
+        ratio *= scipy.special.hyp1f1(1.0, kappa + 2, kappa * v0)
+        return ratio / scipy.special.hyp1f1(1.0, kappa + 2, kappa * level)
 
     @property
     def stationary(self) -> "GammaLaw":
@@ -228,7 +228,10 @@ class GammaLaw(AbstractLaw):
         return gammainc(self.shape, self.rate * jnp.maximum(x, 0.0))
 
     def _quantile(self, p):
-        return jnp.asarray(gammaincinv(np.asarray(self.shape), np.asarray(p))) / self.rate
+        return (
+            jnp.asarray(scipy.special.gammaincinv(np.asarray(self.shape), np.asarray(p)))
+            / self.rate
+        )
 
 
 class NormLaw(AbstractLaw):

@@ -1,0 +1,155 @@
+"""What a user waits for: what is imported, what is compiled, and what is kept of it."""
+
+import json
+import os
+import subprocess
+import sys
+import warnings
+
+import jax
+import pytest
+
+pytest.importorskip("typer")
+pytest.importorskip("rich")
+
+from covsde.cli import _cache
+from covsde.cli._cache import keep_programs
+
+SETTINGS = ("jax_compilation_cache_dir", "jax_persistent_cache_min_compile_time_secs")
+
+# Calls in a process of their own. It prints how many programs were asked for and found in
+# the folder that it is given, and writes their text to another.
+CALLS = """
+import json, sys
+import covsde
+
+loaded = [name for name in sys.argv[3:] if name in sys.modules]
+from collections import Counter
+
+import jax
+import jax.numpy as jnp
+
+assert jax.config.jax_compilation_cache_dir is None  # not set by the import
+jax.config.update("jax_enable_x64", True)
+jax.config.update("jax_compilation_cache_dir", sys.argv[1])
+jax.config.update("jax_persistent_cache_min_compile_time_secs", 0.0)
+jax.config.update("jax_dump_ir_to", sys.argv[2])
+events = Counter()
+jax.monitoring.register_event_listener(lambda name, **_: events.update([name]))
+
+v0, key = jnp.eye(2), jax.random.key(0)
+first = covsde.observables.LogNorm(0)
+make = lambda c_minus: covsde.ShapedMLP(covsde.ShapedReLU(0.0, c_minus))
+limit, asked = make(-1.0), dict(key=key, num_paths=64)
+covsde.solve(limit, v0, 0.1, **asked)
+covsde.ensemble(limit, v0, 0.1, observables=first, **asked)
+covsde.estimate(limit, v0, 0.1, first, key=key, tol=0.1)
+covsde.sweep(make, {"c_minus": [-1.0, -0.5]}, v0, 0.1, observables=first, **asked)
+print(json.dumps([events, loaded]))
+"""
+# As long to import as all of covsde, or in an extra.
+HEAVY = "scipy.stats scipy.interpolate scipy.integrate matplotlib xarray h5py rich typer"
+
+
+@pytest.fixture(scope="module")
+def processes(tmp_path_factory):
+    """Two that make the same calls, one after the other: what each told, its programs."""
+    folder = tmp_path_factory.mktemp("programs")
+    environment = {k: x for k, x in os.environ.items() if not k.startswith("JAX_COMPIL")}
+    told = []
+    for number in "12":
+        texts = folder / number
+        texts.mkdir()
+        done = subprocess.run(
+            [sys.executable, "-c", CALLS, folder / "kept", texts, *HEAVY.split()],
+            check=True,
+            capture_output=True,
+            text=True,
+            env=environment,
+        )
+        told.append((*json.loads(done.stdout.splitlines()[-1]), texts))
+    return told
+
+
+def test_an_import_loads_nothing_heavy(processes):
+    assert not processes[0][1]
+
+
+def test_programs_ask_nothing_of_the_host(processes):
+    """What does cannot be kept, and an accelerator would wait for it."""
+    texts = [file.read_text() for file in processes[0][2].glob("*.mlir")]
+    programs = [text for text in texts if "@jit_simulate" in text or "@jit__terms" in text]
+    assert len(programs) > 2
+    # its name where JAX calls back: `xla_ffi_python_cpu_callback`, or that of a GPU
+    assert not [text[:80] for text in texts if "callback(" in text]
+
+
+def test_a_second_process_compiles_nothing(processes):
+    (first, *_), (second, *_) = processes
+    asked, found = (
+        "/jax/compilation_cache/" + name
+        for name in ("compile_requests_use_cache", "cache_hits")
+    )
+    assert first.get(found, 0) < first[asked]
+    assert second[found] == second[asked] == first[asked]
+
+
+# What the command line keeps
+
+
+@pytest.fixture
+def kept(monkeypatch, tmp_path):
+    """Where the command line has JAX keep programs, in an environment of these variables;
+    None if nowhere."""
+    before = {name: getattr(jax.config, name) for name in SETTINGS}
+    monkeypatch.delenv("COVSDE_CACHE", raising=False)
+    monkeypatch.setattr(sys, "platform", "linux")
+
+    def keep(given=None, **environment):
+        jax.config.update("jax_compilation_cache_dir", given)
+        for name, x in environment.items():
+            monkeypatch.setenv(name, str(x))
+        keep_programs()
+        return jax.config.jax_compilation_cache_dir
+
+    with warnings.catch_warnings():
+        yield keep
+    for name, x in before.items():
+        jax.config.update(name, x)
+
+
+def test_programs_are_kept_where_caches_are(kept, tmp_path):
+    folder = tmp_path / "caches" / "covsde"
+    assert kept(XDG_CACHE_HOME=folder.parent) == str(folder) and folder.is_dir()
+    assert kept(XDG_CACHE_HOME="", HOME=tmp_path) == str(tmp_path / ".cache" / "covsde")
+
+
+def test_programs_are_kept_where_one_is_told(kept, tmp_path, capsys):
+    assert kept(COVSDE_CACHE=tmp_path / "here") == str(tmp_path / "here")
+    assert kept(COVSDE_CACHE="0") is None
+    assert kept(COVSDE_CACHE="") is None
+    # JAX was told already
+    assert kept("there", COVSDE_CACHE=tmp_path / "here") == "there"
+    assert capsys.readouterr() == ("", "")
+
+
+def test_a_folder_that_cannot_be_written_is_no_error(kept, tmp_path, capsys):
+    file = tmp_path / "file"
+    file.touch()
+    assert kept(XDG_CACHE_HOME=file) is None
+    assert capsys.readouterr() == ("", "")
+    assert kept(COVSDE_CACHE=file / "here") is None
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1 and str(file / "here") in told
+
+
+def test_the_oldest_programs_are_dropped(kept, tmp_path, monkeypatch):
+    monkeypatch.setattr(_cache, "_MOST", 399)
+    files = [tmp_path / f"{i}-cache" for i in range(4)]
+    for i, file in enumerate(files):
+        file.write_bytes(bytes(100))
+        os.utime(file, (i, i))
+    (tmp_path / "another").touch()
+    kept(COVSDE_CACHE=tmp_path)
+    assert [file.exists() for file in files] == [False, False, True, True]
+    assert (tmp_path / "another").exists()
