@@ -133,7 +133,7 @@ def count(name: str, x, way_out: str, *, least: int = 1) -> int:
     """An integer of at least `least`."""
     accepted = f"an integer of at least {least}"
     message = f"`{name}` must be {accepted}; got {found(x)}. {way_out}"
-    if isinstance(x, bool) or not isinstance(x, int | np.integer):
+    if isinstance(x, bool | np.timedelta64) or not isinstance(x, int | np.integer):
         raise TypeError(message)
     if x < least:
         raise ValueError(message)
@@ -173,6 +173,7 @@ def check_key(key) -> jax.Array:
         if key.shape != (2,) or key.dtype != jnp.uint32:
             raise TypeError(message)
         key = jax.random.wrap_key_data(jnp.asarray(key), impl="threefry2x32")
+    key = jnp.asarray(key)
     if key.shape != ():
         raise ValueError(
             f"`key` must be one key; got an array of them, shape {key.shape}. Pass one: "

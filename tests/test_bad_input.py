@@ -316,6 +316,30 @@ TABLE = [
         "traced",
         LINSPACE,
     ),
+    Bad(
+        "drift beyond all steps",
+        solve(limit=ShapedMLP(ShapedReLU(1e160, -1.0))),
+        ValueError,
+        "limit",
+        "got ShapedMLP with parameters so large",
+        "Pass smaller ones",
+    ),
+    Bad(
+        "t1 beyond all norms",
+        solve(t1=1e308),
+        ValueError,
+        "t1",
+        "got 1e+308, until which those of 2 paths reach from 10^-inf to",
+        "a shorter one",
+    ),
+    Bad(
+        "num_paths a time",
+        solve(num_paths=np.timedelta64(2)),
+        TypeError,
+        "num_paths",
+        "timedelta64",
+        "e.g. 1000",
+    ),
     # what a program is compiled for
     Bad("normals", solve(normals=np.ones(2)), ValueError, "normals", "(2,)", "faster"),
     *(
@@ -803,6 +827,7 @@ def test_bounds_are_accepted(nothing_runs):
         solve(t1=np.float32(1.0), dt0=jnp.asarray(0.5), num_paths=np.int64(2)),
         solve(key=jax.random.PRNGKey(0)),
         solve(stop_above=INF),
+        solve(stop_above=1e300, v0=V0.astype(jnp.float32)),
     ):
         with pytest.raises(pytest.fail.Exception, match="bad input was simulated"):
             good()

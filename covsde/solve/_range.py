@@ -48,13 +48,14 @@ def check_range(problem: Problem) -> None:
                 f"another scale{wider}."
             )
     times = np.linspace(0.0, t1, _TIMES)
-    fallen, risen = _spread(limit, float(growth), times, num_paths * problem.m)
+    with np.errstate(over="ignore"):
+        fallen, risen = _spread(limit, float(growth), times, num_paths * problem.m)
     fallen, risen = np.log(lowest) + fallen, np.log(highest) + risen
     outside = fallen < np.log(least)
     if np.isinf(problem.level):
         outside |= risen > np.log(most)
     if np.any(outside):
-        low, high = (f"10^{x / np.log(10):.0f}" for x in (fallen[-1], risen[-1]))
+        low, high = (f"10^{np.round(x / np.log(10)):.6g}" for x in (fallen[-1], risen[-1]))
         raise ValueError(
             f"`t1` must leave norms {accepted}; got {t1:g}, until which those of "
             f"{num_paths} paths reach from {low} to {high}. Pass a shorter one, here at "
