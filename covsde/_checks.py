@@ -58,7 +58,8 @@ def found(x) -> str:
 def parameter(name: str, x, accepted: str, way_out: str, *, test=None) -> jax.Array:
     """A real scalar as an array leaf; refuses what is not finite or fails `test`."""
     message = f"`{name}` must be {accepted}; got {found(x)}. {way_out}"
-    if isinstance(x, list | tuple) or getattr(x, "ndim", 0) > 0:
+    array = isinstance(x, np.ndarray | jax.Array) and x.ndim > 0
+    if isinstance(x, list | tuple) or array:
         raise ValueError(f"{message} Use `jax.vmap` for a sweep.")
     if not is_real(x):
         raise TypeError(message)
@@ -66,6 +67,10 @@ def parameter(name: str, x, accepted: str, way_out: str, *, test=None) -> jax.Ar
     value = jnp.asarray(x, dtype=jnp.result_type(float))
     if is_concrete(value):
         number = float(value)
+        least = float(jnp.finfo(value.dtype).tiny)
+        if 0 < abs(number) < least:
+            number, value = 0.0, jnp.zeros_like(value)
+            message += f" Numbers below {least:.2g} are 0 here, as XLA has them."
         if not np.isfinite(number) or (test is not None and not test(number)):
             raise ValueError(message)
     return value
@@ -143,7 +148,7 @@ def count(name: str, x, way_out: str, *, least: int = 1) -> int:
     """An integer of at least `least`."""
     accepted = f"an integer of at least {least}"
     message = f"`{name}` must be {accepted}; got {found(x)}. {way_out}"
-    if isinstance(x, bool) or not isinstance(x, int | np.integer):
+    if isinstance(x, bool | np.timedelta64) or not isinstance(x, int | np.integer):
         raise TypeError(message)
     if x < least:
         raise ValueError(message)
@@ -176,13 +181,14 @@ def count_paths(name: str, x, way_out: str, *, first_path: int = 0) -> int:
 def check_key(key) -> jax.Array:
     """A threefry key."""
     way_out = "Pass `jax.random.key(0)`."
+    message = f"`key` must be a JAX random key; got {found(key)}. {way_out}"
     if not isinstance(key, jax.Array | np.ndarray):
-        raise TypeError(f"`key` must be a JAX random key; got {found(key)}. {way_out}")
-    key = jnp.asarray(key)
+        raise TypeError(message)
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         if key.shape != (2,) or key.dtype != jnp.uint32:
-            raise TypeError(f"`key` must be a JAX random key; got {found(key)}. {way_out}")
-        key = jax.random.wrap_key_data(key, impl="threefry2x32")
+            raise TypeError(message)
+        key = jax.random.wrap_key_data(jnp.asarray(key), impl="threefry2x32")
+    key = jnp.asarray(key)
     if key.shape != ():
         raise ValueError(
             f"`key` must be one key; got an array of them, shape {key.shape}. Pass one: "

@@ -17,6 +17,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, PRNGKeyArray
 
+from ._checks import found
 from ._polynomials import polynomial
 from ._threefry import threefry_2x32
 from .matrices import apart
@@ -26,12 +27,12 @@ Normals = Literal["box-muller", "inverse"]
 
 def check_normals(normals) -> Normals:
     """Refuses what names no way to make normals."""
-    if normals not in get_args(Normals):
+    if not isinstance(normals, str) or normals not in get_args(Normals):
         raise ValueError(
-            f'`normals` must be "box-muller" or "inverse"; got {normals!r}. "box-muller" '
-            "is the faster."
+            f'`normals` must be "box-muller" or "inverse"; got {found(normals)}. '
+            '"box-muller" is the faster.'
         )
-    return normals
+    return normals  # pyright: ignore[reportReturnType]
 
 
 def independent_normals(

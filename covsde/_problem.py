@@ -109,6 +109,8 @@ def check_level(stop_above, v0) -> float:
     level = float(stop_above)
     if not level > 0:
         raise ValueError(message)
+    if level > float(np.finfo(v0.dtype).max):  # which no float of it exceeds
+        return np.inf
     if is_concrete(v0):
         start = np.trace(np.asarray(v0), axis1=-2, axis2=-1).max() / v0.shape[-1]
         if not start < level:

@@ -40,13 +40,14 @@ def check_norms(
     least, most = number_range(v0.dtype)
     starts = np.diagonal(np.asarray(v0, np.float64), axis1=-2, axis2=-1)
     times = np.linspace(0.0, t1, TIMES)
-    fallen, risen = _spread(limit, float(growth), times, num_paths * v0.shape[-1])
+    with np.errstate(over="ignore"):
+        fallen, risen = _spread(limit, float(growth), times, num_paths * v0.shape[-1])
     fallen, risen = np.log(starts.min()) + fallen, np.log(starts.max()) + risen
     outside = fallen < np.log(least)
     if np.isinf(level):
         outside |= risen > np.log(most)
     if np.any(outside):
-        low, high = (f"10^{x / np.log(10):.0f}" for x in (fallen[-1], risen[-1]))
+        low, high = (f"10^{np.round(x / np.log(10)):.6g}" for x in (fallen[-1], risen[-1]))
         raise ValueError(
             f"`t1` must leave norms between {least:.2g} and {most:.2g}, where {v0.dtype} "
             f"ends; got {t1:g}, until which those of {num_paths} {kind} reach from {low} "

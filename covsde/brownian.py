@@ -87,7 +87,7 @@ def _check_grid(ts, dtype: np.dtype) -> Array:
     if is_concrete(ts):
         values = np.asarray(ts)
         check_finite("ts", values, way_out)
-        wrong = np.flatnonzero(np.diff(values) <= 0)
+        wrong = np.flatnonzero(values[1:] <= values[:-1])
         if wrong.size:
             first, second = values[wrong[0] : wrong[0] + 2]
             raise ValueError(

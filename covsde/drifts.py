@@ -11,7 +11,7 @@ from jax import lax
 from jaxtyping import Array, Float, Scalar
 
 from ._checks import is_concrete, parameter
-from .activations import AbstractActivation, Identity
+from .activations import AbstractActivation, Identity, check_shaped
 from .flows import fourth_order_flow, positive_definite_flow
 from .matrices import Lower, Symmetric, apart
 
@@ -208,7 +208,8 @@ class ActivationDrift(AbstractDrift):
         - `activation`: the shaped activation.
         - `gain`: γ², the share of the layer that passes through it; 1 for an MLP.
         """
-        self.activation = Identity() if activation.exponent > 0.5 else activation
+        shaped = check_shaped(activation)
+        self.activation = Identity() if shaped.exponent > 0.5 else shaped
         way_out = "γ² = 1 is the drift of a multilayer perceptron."
         self.gain = parameter(
             "gain", gain, "a finite number, not negative", way_out, test=lambda x: x >= 0

@@ -14,8 +14,8 @@ def gram(x: Float[ArrayLike, "m n_in"]) -> Float[Array, "m m"]:
 
     - `x`: the inputs, one a row, shape `(m, n_in)`.
 
-    **Raises:** `ValueError` if an input is zero or not finite, or `x` is no matrix;
-    `TypeError` if it holds no real numbers.
+    **Raises:** `ValueError` if an input is zero, not finite, or of a mean square that is no
+    float, or `x` is no matrix; `TypeError` if it holds no real numbers.
     """
     way_out = "Stack the inputs as rows, or load them with `numpy.load`."
     x = real_array("x", x, "an array of inputs (m, n_in)", way_out)
@@ -32,5 +32,15 @@ def gram(x: Float[ArrayLike, "m n_in"]) -> Float[Array, "m m"]:
             raise ValueError(
                 f"`x` must have no zero input; row {zero[0]} is zero, so its "
                 "correlations are undefined. Remove it, or shift the inputs."
+            )
+        with np.errstate(over="ignore", under="ignore"):
+            size = np.mean(values**2, axis=1)
+        least, most = np.finfo(size.dtype).tiny, np.finfo(size.dtype).max
+        wrong = np.flatnonzero(~((size >= least) & (size <= most)))
+        if wrong.size:
+            raise ValueError(
+                f"`x` must have mean squares from {least:.2g} to {most:.2g}, where "
+                f"{size.dtype} ends; got {size[wrong[0]]:.3g} in row {wrong[0]}. Scale the "
+                "inputs to mean square 1."
             )
     return jax.lax.dot(x, x.T, precision="highest") / x.shape[1]

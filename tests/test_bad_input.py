@@ -17,6 +17,7 @@ from covsde import (
     FactorEuler,
     GeodesicStrang,
     Identity,
+    NinomiyaNinomiya,
     PalindromicStrang,
     ShapedMLP,
     ShapedReLU,
@@ -315,6 +316,49 @@ TABLE = [
         "traced",
         LINSPACE,
     ),
+    Bad(
+        "drift beyond all steps",
+        solve(limit=ShapedMLP(ShapedReLU(1e160, -1.0))),
+        ValueError,
+        "limit",
+        "got ShapedMLP with parameters so large",
+        "Pass smaller ones",
+    ),
+    Bad(
+        "t1 beyond all norms",
+        solve(t1=1e308),
+        ValueError,
+        "t1",
+        "got 1e+308, until which those of 2 paths reach from 10^-inf to",
+        "a shorter one",
+    ),
+    Bad(
+        "num_paths a time",
+        solve(num_paths=np.timedelta64(2)),
+        TypeError,
+        "num_paths",
+        "timedelta64",
+        "e.g. 1000",
+    ),
+    # what a program is compiled for
+    Bad("normals", solve(normals=np.ones(2)), ValueError, "normals", "(2,)", "faster"),
+    *(
+        Bad(f"most {most}", lambda x=most: NinomiyaNinomiya(x), error, "most", found, "1/8")
+        for most, error, found in [
+            (0.0, ValueError, "0.0"),
+            (NAN, ValueError, "nan"),
+            ("1/8", TypeError, "'1/8'"),
+        ]
+    ),
+    # drifts
+    Bad(
+        "activation of a drift",
+        lambda: covsde.activations.check_shaped(jnp.tanh),
+        TypeError,
+        "activation",
+        "function",
+        SHAPED_ACTIVATION,
+    ),
     # randomness and stopping
     Bad("num_paths 0", solve(num_paths=0), ValueError, "num_paths", "0", "e.g. 1000"),
     Bad("num_paths < 0", solve(num_paths=-1), ValueError, "num_paths", "-1", "e.g. 1000"),
@@ -323,6 +367,7 @@ TABLE = [
     Bad("num_paths None", solve(num_paths=None), TypeError, "num_paths", "None", "e.g."),
     Bad("key an integer", solve(key=0), TypeError, "key", "got 0 (int)", ONE_KEY),
     Bad("key None", solve(key=None), TypeError, "key", "None", ONE_KEY),
+    Bad("key text", solve(key=np.array("0")), TypeError, "key", "<U1", ONE_KEY),
     Bad("key floats", solve(key=jnp.zeros(2)), TypeError, "key", "float64", ONE_KEY),
     Bad(
         "key an array of keys",
@@ -557,6 +602,8 @@ TABLE = [
         "nan at index (0, 1)",
         "Remove that input",
     ),
+    Bad("x huge", inputs(x=jnp.eye(2) * 1e170), ValueError, "x", "inf in row 0", "Scale"),
+    Bad("x tiny", inputs(x=jnp.eye(2) * 1e-170), ValueError, "x", "0 in row 0", "Scale"),
     Bad("x text", inputs(x="x.npy"), TypeError, "x", "'x.npy'", "`numpy.load`"),
     Bad("x None", inputs(x=None), TypeError, "x", "None", ROWS),
     Bad("x texts", inputs(x=[["a", "b"]]), TypeError, "x", "[['a', 'b']]", ROWS),
@@ -758,6 +805,13 @@ def test_the_table_names_each_case_once():
     assert len({bad.id for bad in TABLE}) == len(TABLE)
 
 
+def test_what_a_program_is_compiled_for_is_plain():
+    """Tests fail on the warning of a JAX array, or NumPy's number, in its place."""
+    for x in (np.float64(0.5), np.array(0.5), jnp.asarray(0.5)):
+        assert type(NinomiyaNinomiya(x).most) is float
+    assert type(oracles.finite_network(RELU, np.int64(8)).width) is int
+
+
 def test_bounds_are_accepted(nothing_runs):
     """What is refused just beyond a bound is accepted on it."""
     for good in (
@@ -773,6 +827,7 @@ def test_bounds_are_accepted(nothing_runs):
         solve(t1=np.float32(1.0), dt0=jnp.asarray(0.5), num_paths=np.int64(2)),
         solve(key=jax.random.PRNGKey(0)),
         solve(stop_above=INF),
+        solve(stop_above=1e300, v0=V0.astype(jnp.float32)),
     ):
         with pytest.raises(pytest.fail.Exception, match="bad input was simulated"):
             good()

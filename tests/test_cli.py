@@ -59,6 +59,10 @@ def inputs(tmp_path):
     np.save(tmp_path / "many.npy", np.ones((101, 2)))
     np.save(tmp_path / "huge.npy", X * 1e200)
     np.save(tmp_path / "complex.npy", X * 1j)
+    np.savez(tmp_path / "archive.npz", X)
+    (tmp_path / "archive.npz").rename(tmp_path / "archive.npy")
+    (tmp_path / "zip.npy").write_bytes(b"PK\x03\x04")
+    (tmp_path / "comment.csv").write_text("# a\n")
     (tmp_path / "torn.npy").write_bytes((tmp_path / "x.npy").read_bytes()[:150])
     (tmp_path / "empty.npy").write_bytes(b"")
     (tmp_path / "empty.csv").write_text("")
@@ -539,6 +543,10 @@ BOTH = [
     (["--inputs", "{}/torn.npy"], "--inputs", "numpy.save"),
     (["--inputs", "{}/empty.npy"], "--inputs", "numpy.save"),
     (["--inputs", "{}/empty.csv"], "--inputs", "empty"),
+    (["--inputs", "{}/archive.npy"], "--inputs", "numpy.save"),
+    (["--inputs", "{}/zip.npy"], "--inputs", "numpy.save"),
+    (["--inputs", "{}/comment.csv"], "--inputs", "empty"),
+    (["--inputs", f"{'n' * 300}.npy"], "--inputs", "cannot read"),
     (["--inputs", "{}/words.csv"], "--inputs", "heading"),
     (["--inputs", "{}/ragged.csv"], "--inputs", "as many numbers"),
     (["--inputs", "{}/binary.csv"], "--inputs", "as many numbers"),
@@ -604,7 +612,7 @@ BOTH = [
     ([*TRANSFORMER, "--solver", "wishart", "--dt0", "0.01"], "--solver", "got wishart"),
     ([*ATTENTION, "--tau0", "1e-4"], "--tau0", "lower --gamma"),
     ([*ATTENTION, "--gamma", "1e-200"], "--gamma", "Pass a larger γ"),
-    ([*ATTENTION, "--tau0", "1e-309"], "--tau0", "Pass a larger τ₀"),
+    ([*ATTENTION, "--tau0", "1e-309"], "--tau0", "are 0 here"),
     ([*TRANSFORMER, "--tau0", "1e308"], "--tau0", "Pass a smaller τ₀"),
     ([*TRANSFORMER, "--tau0", "1e-4"], "--tau0", "Raise it"),
     ([*TRANSFORMER, "--activation", "sin", "--a", "1e-5"], "--activation", "a larger --a"),
@@ -621,6 +629,7 @@ BOTH = [
     ([*UNSHAPED, "--solver", "ninomiya"], "--solver", "LinearParabola() for UnshapedMLP"),
     ([*UNSHAPED, "--stop-above", "8"], "--stop-above", "must be None for UnshapedMLP"),
     ([*UNSHAPED, "--slope-plus", "0"], "--slope-plus", "--slope-minus must not both be 0"),
+    ([*UNSHAPED, "--slope-plus", "1e-320"], "--slope-plus", "must not both be 0"),
     ([*UNSHAPED, "--slope-minus", "1"], "--slope-plus", "--slope-minus must differ"),
     ([*UNSHAPED, "--slope-minus", "inf"], "--slope-minus", "finite"),
     ([*UNSHAPED, "--dt0", "1e-9"], "--dt0", "at most 100000 steps"),
@@ -664,10 +673,16 @@ SOLVE = [
     (["--save-times", "10000", "--paths", "1000000000"], "--paths", "fewer times"),
     (["--save-times", "0"], "--save-times", "at least 1"),
     (["--out", "{}/v.csv"], "--out", ".nc"),
+    (["--out", f"{'n' * 300}.nc"], "--out", "cannot write"),
     (["--out", "{}/file/v.nc"], "--out", "cannot write"),
+]
+ENSEMBLE = [
+    (["--shard", "2/2"], "--shard", "0/2 and 1/2"),
+    (["--shard", f"0/{'9' * 5000}"], "--shard", "0/2 and 1/2"),
 ]
 CASES = [
     *(("solve", *case) for case in BOTH + SOLVE),
+    *(("ensemble", *case) for case in ENSEMBLE),
     *(("validate", *case) for case in BOTH[:3] + VALIDATE),
 ]
 DESCRIBE = [

@@ -181,3 +181,9 @@ def test_shards_on_the_command_line(tmp_path):
         assert result.exit_code == 2, result.output
         text = " ".join(result.output.translate(str.maketrans("│╭╮╰╯─", "      ")).split())
         assert words in text or words.replace("num_paths", "--paths") in text, text
+
+
+@pytest.mark.parametrize("name", ["missing.nc", f"{'n' * 300}.nc"], ids=["missing", "long"])
+def test_what_is_no_file_is_no_shard(name, tmp_path):
+    with pytest.raises(ValueError, match=r"`path` must be a file .* which is no file"):
+        covsde.merge([tmp_path / name])

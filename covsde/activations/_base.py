@@ -9,7 +9,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Scalar
 
-from .._checks import count, number
+from .._checks import count, found, number
 from .._names import full_name
 from ..equations import Equation, Symbol
 from ..flows import fourth_order_flow, positive_definite_flow
@@ -120,6 +120,17 @@ class AbstractActivation(eqx.Module):
         """Whether the norm of `V` can become infinite in finite time."""
         with jax.ensure_compile_time_eval():
             return not float(self.stability_index) <= 0
+
+
+def check_shaped(activation) -> AbstractActivation:
+    """Refuses what is no shaped activation."""
+    if not isinstance(activation, AbstractActivation):
+        raise TypeError(
+            f"`activation` must be a shaped activation; got {found(activation)}. "
+            "For example `ShapedReLU(0.0, -1.0)`, or `ShapedSmooth(fn, a=1.0)` for a JAX "
+            "function `fn`."
+        )
+    return activation
 
 
 class Identity(AbstractActivation):

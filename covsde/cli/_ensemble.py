@@ -138,7 +138,7 @@ def merge(
 
 def parse_shard(text: str) -> tuple[int, int]:
     """`2/4`, counted from 0."""
-    match = re.fullmatch(r"(\d+)/(\d+)", text)
+    match = re.fullmatch(r"(\d{1,18})/(\d{1,18})", text)
     if match is None or not int(match[1]) < int(match[2]):
         raise refuse(
             "--shard",

@@ -115,10 +115,10 @@ def read_file(path: Path) -> np.ndarray:
     hint = "Give a .npy or .csv file with one input a row."
     if path.suffix.lower() not in (".npy", ".csv"):
         raise refuse("--inputs", f"must be a .npy or .csv file; got {str(path)!r}. {hint}")
-    if not path.is_file():
-        kind = "is a folder" if path.is_dir() else "does not exist"
-        raise refuse("--inputs", f"the file {str(path)!r} {kind}. {hint}")
     try:
+        if not path.is_file():
+            kind = "is a folder" if path.is_dir() else "does not exist"
+            raise refuse("--inputs", f"the file {str(path)!r} {kind}. {hint}")
         x = _load(path)
     except OSError as error:
         reason = error.strerror or str(error)
@@ -139,11 +139,12 @@ def read_file(path: Path) -> np.ndarray:
 
 def _load(path: Path) -> np.ndarray:
     if path.suffix.lower() == ".npy":
-        return np.load(path, allow_pickle=False)
-    text = path.read_text(encoding="utf-8-sig")
-    if not text.strip():
+        with path.open("rb") as file:  # `numpy.load` would read other formats, too
+            return np.lib.format.read_array(file, allow_pickle=False)
+    lines = path.read_text(encoding="utf-8-sig").splitlines()
+    if not any(line.partition("#")[0].strip() for line in lines):
         raise ValueError("the file is empty")
-    return np.loadtxt(text.splitlines(), delimiter=",", ndmin=2)
+    return np.loadtxt(lines, delimiter=",", ndmin=2)
 
 
 def _check(x: np.ndarray, path: Path, hint: str) -> np.ndarray:

@@ -6,7 +6,7 @@ from typing import Annotated
 import typer
 
 from ._catalogue import ACTIVATIONS, ARCHITECTURES
-from ._errors import refuse
+from ._errors import refuse, writing
 from ._groups import PANEL_HOW, PANEL_WHAT, PANEL_WHERE
 from ._read import one_of, real, whole
 
@@ -80,7 +80,9 @@ FileOption = Annotated[
 
 def check_file(out: Path) -> None:
     """Refuses a name that no netCDF file can have."""
-    if out.suffix != ".nc" or out.is_dir():
+    with writing(out):
+        is_folder = out.is_dir()
+    if out.suffix != ".nc" or is_folder:
         raise refuse(
             "--out",
             f"must be the name of a file that ends in .nc; got {str(out)!r}. Try v.nc.",

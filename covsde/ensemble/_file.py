@@ -38,9 +38,13 @@ def write(
 def read(path: Path) -> dict[str, Any]:
     """The fields of the ensemble that `write` wrote."""
     message = f"`path` must be a file of `Ensemble.save`; got {str(path)!r}{{}}."
-    if not path.is_file():
-        raise ValueError(message.format(", which is no file"))
     open_dataset = load_xarray().open_dataset
+    try:
+        is_file = path.is_file()
+    except OSError:  # a name longer than the system takes
+        is_file = False
+    if not is_file:
+        raise ValueError(message.format(", which is no file"))
     try:
         with open_dataset(path, group=_GROUP, engine="h5netcdf") as file:
             arrays = {str(name): x.values for name, x in file.items()}

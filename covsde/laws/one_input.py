@@ -208,10 +208,12 @@ class GammaLaw(AbstractLaw):
     def __init__(self, shape: float, rate: float):
         """**Arguments:**
 
-        - `shape`, `rate`: positive numbers.
+        - `shape`, `rate`: positive numbers. The distribution function is computed by a
+          series as long as `√shape`, which is at most 1e4: to 1e-6 of its size there.
         """
         accepted, way_out = "a positive number", "The mean is shape/rate."
-        self.shape = parameter("shape", shape, accepted, way_out, test=lambda x: x > 0)
+        most = "a positive number of at most 1e8"
+        self.shape = parameter("shape", shape, most, way_out, test=lambda x: 0 < x <= 1e8)
         self.rate = parameter("rate", rate, accepted, way_out, test=lambda x: x > 0)
 
     @property

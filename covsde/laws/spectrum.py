@@ -32,11 +32,14 @@ class FreeLogNormal(AbstractLaw):
     def __init__(self, tau: float):
         """**Arguments:**
 
-        - `tau`: τ = m Γ T: inputs times depth/width, in (0, 500].
+        - `tau`: τ = m Γ T: inputs times depth/width, in [1e-20, 500].
         """
-        accepted = "a number in (0, 500]"
-        way_out = "It is inputs × depth/width; beyond, eigenvalues underflow."
-        self.tau = number("tau", tau, accepted, way_out, test=lambda x: 0 < x <= 500)
+        accepted = "a number in [1e-20, 500]"
+        way_out = (
+            "It is inputs × depth/width; above, eigenvalues underflow, and below no floats "
+            "are between them."
+        )
+        self.tau = number("tau", tau, accepted, way_out, test=lambda x: 1e-20 <= x <= 500)
         top = bisect(self._below, np.zeros(()), 0.0, np.pi / self.tau)
         self._highest = float(top)
 

@@ -2,19 +2,13 @@
 
 import jax
 
-from .._checks import found, parameter
-from ..activations import AbstractActivation
+from .._checks import parameter
+from ..activations import AbstractActivation, check_shaped
 
 
 def check_activation(activation) -> AbstractActivation:
     """A shaped activation, whose drift does not outrun the noise."""
-    if not isinstance(activation, AbstractActivation):
-        raise TypeError(
-            f"`activation` must be a shaped activation; got {found(activation)}. "
-            "For example `ShapedReLU(0.0, -1.0)`, or `ShapedSmooth(fn, a=1.0)` for a JAX "
-            "function `fn`."
-        )
-    if activation.exponent < 0.5:
+    if check_shaped(activation).exponent < 0.5:
         raise ValueError(
             "`activation` must be shaped with p ≥ 0.5 here; got p = "
             f"{activation.exponent:g}, for which V moves without noise in the time "

@@ -9,7 +9,7 @@ import jax.numpy as jnp
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array, Float, Scalar
 
-from .._checks import found
+from .._checks import count, found
 from ..limits import AbstractLimit, Registry
 from ..matrices import factorise
 
@@ -98,6 +98,7 @@ def finite_network(limit: AbstractLimit, width: int) -> AbstractNetwork:
 
     **Raises:** `TypeError` for a limit that has none.
     """
+    width = count("width", width, "It is the number of neurons of a hidden layer.")
     for network in finite_network.known_of(limit):
         return network(limit, width)
     raise TypeError(

@@ -46,7 +46,14 @@ class Scheme(NamedTuple):
     def default_step(self) -> float:
         """The step that is taken if none is given."""
         problem = self.problem
-        return default_step(self.solver, problem.limit, problem.m, problem.v0, problem.t1)
+        limit = problem.limit
+        step = default_step(self.solver, limit, problem.m, problem.v0, problem.t1)
+        if step == 0:
+            raise ValueError(
+                f"`limit` must have a step longer than 0; got {type(limit).__name__} with "
+                "parameters so large that none is. Pass smaller ones."
+            )
+        return step
 
     @property
     def max_step(self) -> float:

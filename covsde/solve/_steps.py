@@ -14,7 +14,8 @@ def step_times(save_times: np.ndarray, t1: float, dt0: float) -> np.ndarray:
     stops = np.union1d(np.append(0.0, save_times), t1)
     pieces = [np.array([0.0])]
     for start, end in itertools.pairwise(stops):
-        wanted = (end - start) / dt0
+        with np.errstate(over="ignore"):
+            wanted = (end - start) / dt0
         if wanted > MAX_STEPS:
             raise ValueError(
                 f"`dt0` must leave at most {MAX_STEPS:,} steps; got {dt0:g}, which takes "

@@ -8,6 +8,7 @@ import jax
 import jax.numpy as jnp
 from jaxtyping import Array
 
+from .._checks import found, is_concrete, is_real
 from ..diffusions import Tangent
 from ..matrices import (
     Lower,
@@ -24,6 +25,19 @@ from ._base import AbstractStrangSolver, halves, within_span
 
 # Growth of V within one step that counts as an explosion
 EXPLOSION = 1e6
+
+
+def _most(x) -> float:
+    """Any positive number, infinity included, with which no path is slowed."""
+    message = (
+        f"`most` must be a positive number; got {found(x)}. It is the share of V by which "
+        "a path may move in a step, 1/8 for laws at a given time."
+    )
+    if not is_real(x) or not is_concrete(x):
+        raise TypeError(message)
+    if not float(x) > 0:
+        raise ValueError(message)
+    return float(x)
 
 
 class NinomiyaNinomiya(AbstractStrangSolver):
@@ -44,7 +58,7 @@ class NinomiyaNinomiya(AbstractStrangSolver):
     stochastic differential equations and the Runge–Kutta method", Theorem 1.3.
     """
 
-    most: float = eqx.field(static=True, default=1 / 8)
+    most: float = eqx.field(static=True, default=1 / 8, converter=_most)
     weak_order: ClassVar[int] = 2
     cells_per_step: ClassVar[int] = 2
 

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import equinox as eqx
 import jax.numpy as jnp
+import numpy as np
 
 from .._checks import found
 from ..matrices import Lower, apart, divide_right, multiply
@@ -39,12 +40,12 @@ class PalindromicStrang(AbstractStrangSolver):
 
         - `drift_order`: order of the drift's flow, 2 or 4.
         """
-        if drift_order not in (2, 4):
+        if not isinstance(drift_order, int | np.integer) or drift_order not in (2, 4):
             raise ValueError(
                 f"`drift_order` must be 2 or 4; got {found(drift_order)}. 4 is of use for "
                 "means that are extrapolated, else leave it out."
             )
-        self.drift_order = drift_order
+        self.drift_order = int(drift_order)
 
     @property
     def accepts_singular(self) -> bool:  # pyright: ignore[reportIncompatibleVariableOverride]

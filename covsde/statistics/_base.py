@@ -76,7 +76,7 @@ def increasing(name: str, x, least: int, accepted: str, way_out: str) -> np.ndar
         raise ValueError(message.format(f"shape {values.shape}"))
     values = values.astype(np.float64)
     check_finite(name, values, way_out)
-    wrong = np.flatnonzero(np.diff(values) <= 0)
+    wrong = np.flatnonzero(values[1:] <= values[:-1])
     if wrong.size:
         first, second = values[wrong[0] : wrong[0] + 2]
         raise ValueError(message.format(f"{first:g} and then {second:g}"))
