@@ -1,5 +1,7 @@
 """Explosions and levels by a time, at the automatic step, against exact laws."""
 
+import dataclasses
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -19,6 +21,7 @@ from covsde import (
 )
 from covsde.brownian import Motion
 from covsde.laws import OneInput, TwoTokens
+from covsde.limits._excursion import of_two_tokens
 from covsde.matrices import Lower, factorise, gram, multiply
 from covsde.solve import cells_per_step
 from covsde.solvers.wishart import chi_square
@@ -94,8 +97,7 @@ def test_an_excursion_of_two_tokens():
     start = jnp.array([[9.0, 0.0], [-7.0, 0.5]])
     factor = Lower.from_dense(jnp.broadcast_to(start, (count, 2, 2)))
     one = jnp.ones(count)
-    way = ShapedAttention(0.5, 0.3).excursion(2)
-    back = way(factor, ratio * one, fall * one, uniforms, normals)
+    back = of_two_tokens(factor, ratio * one, fall * one, uniforms, normals)
     f = np.asarray(multiply(factor, back).to_dense())
     d = np.sum((f[:, 0] - f[:, 1]) ** 2, axis=1)
     np.testing.assert_allclose(d, np.exp(-fall) * (16.0**2 + 0.25), rtol=1e-12)
@@ -112,7 +114,7 @@ def test_an_excursion_of_two_tokens():
 def test_who_knows_how_paths_come_back():
     attention = ShapedAttention(0.5, 0.3)
     way = attention.excursion(2)
-    assert way is not None and attention.excursion(3) is None
+    assert way is of_two_tokens and attention.excursion(3) is None
     assert covsde.ShapedTransformer(covsde.Identity(), 0.5, 0.3).excursion(2) is way
     assert covsde.Block(attention, SILU, attention).excursion(2) is way
     assert covsde.Block(attention, Watched(0.5, 0.3)).excursion(2) is None
@@ -201,6 +203,20 @@ def test_a_path_is_the_same_whatever_runs_with_it():
     many, few = (covsde.solve(limit, start, 0.4, key=KEY, num_paths=n) for n in (3000, 70))
     np.testing.assert_array_equal(many.stopped_at[:70], few.stopped_at)
     np.testing.assert_array_equal(many.vs[:70], few.vs)
+
+
+def test_lost_paths_are_told():
+    pytest.importorskip("typer")
+    from covsde.cli._solve import summary
+
+    paths = covsde.solve(SILU, jnp.ones((1, 1)), 0.1, key=KEY, num_paths=3)
+    assert not np.any(paths.lost) and "lost" not in summary(paths, jnp.ones((1, 1)))
+    gone = jnp.array([False, True, False])
+    vs = jnp.where(gone[:, None, None, None], jnp.nan, paths.vs)
+    stopped_at = jnp.where(gone, 0.05, jnp.inf)
+    paths = dataclasses.replace(paths, vs=vs, stopped_at=stopped_at)
+    np.testing.assert_array_equal(paths.lost, gone)
+    assert "lost, and NaN: 1 (33.33%)" in summary(paths, jnp.ones((1, 1)))
 
 
 def test_statistics_say_what_they_leave_out():
