@@ -19,7 +19,7 @@ from jaxtyping import Array, Float
 
 from ..functionals import LOST, Fates
 from ..matrices import multiply
-from ..states import choose, is_batch, read
+from ..states import choose, is_batch, read, size
 from ._grid import recomputed
 from ._stepper import Carry, Stepper
 
@@ -32,6 +32,9 @@ _LEFT = (1 / 8, 1 / 8, 0.0)
 # like V² explodes beyond some deviations, which are to be more than ten; and close to the
 # border of explosion half as much of both misses 4 % of a share (`benchmarks.explosion`).
 _DRIFT, _NOISE = 2, 16
+# Within so many standard deviations of a level a step is up to so many times shorter: the
+# noise grows within it, and the bridge over it has that of its start.
+_CLOSE, _SHORTER = 6.0, 8
 # Speed times the time of the run from where on a path may be said to explode: where it is
 # known how paths come back, by chance, and if it does it goes on from `_NEAR`; else if it
 # comes back with a probability below e^-7.
@@ -90,6 +93,11 @@ class Clock(eqx.Module):
         """The longest step at these speeds, one per path."""
         speed = lax.stop_gradient(_DRIFT * drift + _NOISE * noise)
         return jnp.minimum(self.dt0, self.most / jnp.maximum(speed, self.most / self.dt0))
+
+    def before(self, below: Array, longest: Array, noise: Array) -> Array:
+        """The same, so far below a level in `log tr V`, whose variance is 4 of the noise."""
+        most = (below / _CLOSE) ** 2 / jnp.maximum(4 * noise, 1e-30)
+        return lax.stop_gradient(jnp.clip(most, longest / _SHORTER, longest))
 
     def explodes(self, drift: Array, noise: Array) -> Array:
         """Whether a path is certain to explode, and as good as has.
@@ -190,6 +198,10 @@ def _step(stepper: Stepper, clock: Clock, target: Array, now: Clocked) -> Clocke
     speeds = stepper.speeds(now.carry.y, now.time)
     carry, decided = _decided(stepper, clock, now, behind, speeds)
     longest = clock.longest(*speeds)
+    level = stepper.stopping.level
+    if level is not None:
+        below = jnp.log(level / size(now.carry.y))
+        longest = clock.before(below, longest, speeds[1])
     # what is left in equal steps; of those that do not move any, that they stay finite
     rest = jnp.where(behind, target - now.time, longest)
     steps = jnp.maximum(jnp.ceil(rest / longest - 1e-9), 1.0)
