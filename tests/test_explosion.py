@@ -130,7 +130,7 @@ class Watched(ShapedAttention):
 
 
 def test_steps_are_shorter_near_a_level():
-    """By what a bridge leaves 1.9 % of .356 were missing at γ = .75 (`benchmarks.explosion`)."""
+    """By what a bridge leaves 1.9 % of .356 were missing (`benchmarks.explosion`)."""
     clock = Clock(jnp.asarray(0.1), 1 / 8, jnp.asarray(1.0))
     noise = jnp.array([1.0, 1.0, 1.0, 0.0])
     longest = clock.longest(0 * noise, noise)

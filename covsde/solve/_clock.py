@@ -95,7 +95,7 @@ class Clock(eqx.Module):
         return jnp.minimum(self.dt0, self.most / jnp.maximum(speed, self.most / self.dt0))
 
     def before(self, below: Array, longest: Array, noise: Array) -> Array:
-        """The same, so far below a level in `log tr V`, whose variance is 4 of the noise."""
+        """The same, so far below a level of `log tr V`, whose variance is 4 noise."""
         most = (below / _CLOSE) ** 2 / jnp.maximum(4 * noise, 1e-30)
         return lax.stop_gradient(jnp.clip(most, longest / _SHORTER, longest))
 
