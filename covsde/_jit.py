@@ -10,7 +10,7 @@ import jax.numpy as jnp
 
 from ._checks import is_concrete
 from ._threads import one_lapack_thread
-from .matrices import ROWS_MAX
+from .matrices import asks_lapack
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -40,7 +40,7 @@ def jit(fn: Callable[_P, _T]) -> Callable[_P, _T]:
         on_cpu = jax.default_backend() == "cpu"
         if not (top and on_cpu):
             return within(*args, **kwargs)
-        if not _asks_lapack((args, kwargs)):
+        if not _any_asks_lapack((args, kwargs)):
             return alone(*args, **kwargs)
         with one_lapack_thread():
             return jax.block_until_ready(alone(*args, **kwargs))
@@ -48,7 +48,7 @@ def jit(fn: Callable[_P, _T]) -> Callable[_P, _T]:
     return call
 
 
-def _asks_lapack(args: Any) -> bool:
-    """Whether there are matrices so large that LAPACK factorises them."""
+def _any_asks_lapack(args: Any) -> bool:
+    """Whether there are matrices that LAPACK factorises."""
     shapes = (x.shape[-2:] for x in jax.tree.leaves(args) if eqx.is_array(x))
-    return any(len(shape) == 2 and shape[0] == shape[1] > ROWS_MAX for shape in shapes)
+    return any(len(s) == 2 and s[0] == s[1] and asks_lapack(s[0]) for s in shapes)
