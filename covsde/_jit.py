@@ -9,6 +9,8 @@ import jax
 import jax.numpy as jnp
 
 from ._checks import is_concrete
+from ._threads import one_lapack_thread
+from .matrices import asks_lapack
 
 _P = ParamSpec("_P")
 _T = TypeVar("_T")
@@ -36,6 +38,17 @@ def jit(fn: Callable[_P, _T]) -> Callable[_P, _T]:
         # what is made of constants is traced where everything is
         top = is_concrete((args, kwargs, jnp.zeros(())))
         on_cpu = jax.default_backend() == "cpu"
-        return (alone if top and on_cpu else within)(*args, **kwargs)
+        if not (top and on_cpu):
+            return within(*args, **kwargs)
+        if not _any_asks_lapack((args, kwargs)):
+            return alone(*args, **kwargs)
+        with one_lapack_thread():
+            return jax.block_until_ready(alone(*args, **kwargs))
 
     return call
+
+
+def _any_asks_lapack(args: Any) -> bool:
+    """Whether there are matrices that LAPACK factorises."""
+    shapes = (x.shape[-2:] for x in jax.tree.leaves(args) if eqx.is_array(x))
+    return any(len(s) == 2 and s[0] == s[1] and asks_lapack(s[0]) for s in shapes)

@@ -33,6 +33,7 @@ from ._layout import (
     Lower,
     Symmetric,
     Triangle,
+    asks_lapack,
     num_entries,
     num_stored,
 )
@@ -47,6 +48,7 @@ __all__ = [
     "Symmetric",
     "Triangle",
     "apart",
+    "asks_lapack",
     "beyond_span",
     "cholesky",
     "congruence",

@@ -7,10 +7,11 @@ from jax import lax
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array
 
-from ._unrolled import less_one
+from ._apart import apart
+from ._unrolled import less, less_one
 
-# in one pass over the entries
-_COLUMNS = 8
+_ROWS = 8  # in one block
+_COLUMNS = 8  # in one pass over the entries
 
 
 def _t(a):
@@ -48,13 +49,52 @@ def congruence(m, a, s):
 
 def whiten(m, a, s):
     """L⁻¹ S L⁻ᵀ by two triangular solves."""
-    y = solve_triangular(a, s, lower=True)
-    return _symmetrise(solve_triangular(a, _t(y), lower=True))
+    return _symmetrise(solve(m, a, _t(solve(m, a, s))))
 
 
 def solve(m, a, b):
-    """L⁻¹ B."""
-    return solve_triangular(a, b, lower=True)
+    """L⁻¹ B.
+
+    Row after row, of all paths, and what was solved for is taken off by blocks: LAPACK's
+    calls, one for each path, take longer than what they do. It has them backwards, for
+    these need no more to be compiled.
+    """
+    return lax.custom_linear_solve(
+        lambda x: jnp.tril(a) @ x,
+        b,
+        lambda _, b: _solved(m, a, b),
+        lambda _, b: solve_triangular(a, b, trans=1, lower=True),
+    )
+
+
+def _solved(m, a, b):
+    done = b[..., :0, :]
+    for rows in _blocks(m):
+        right = b[..., rows, :] - a[..., rows, : rows.start] @ done
+        solved = _solved_block(a[..., rows, rows], right)
+        done = jnp.concatenate([done, solved], axis=-2)
+    return done
+
+
+def _blocks(m: int) -> list[slice]:
+    """Rows in blocks of almost the same size."""
+    size = -(-m // -(-m // _ROWS))
+    return [slice(first, min(first + size, m)) for first in range(0, m, size)]
+
+
+@apart
+def _solved_block(a, b):
+    inverse = 1 / jnp.diagonal(a, axis1=-2, axis2=-1)
+    y: tuple[Array, ...] = ()
+    for i in range(a.shape[-1]):
+        y = (*y, _solved_row(i, a, b, inverse, y))
+    return jnp.stack(y, axis=-2)
+
+
+@apart
+def _solved_row(i, a, b, inverse, y):
+    terms = (a[..., i, k, None] * row for k, row in enumerate(y))
+    return less(b[..., i, :], terms) * inverse[..., i, None]
 
 
 def whiten_fourth_moment(m, a, r):

@@ -44,6 +44,11 @@ def has_paths_last(m: int) -> bool:
     return m <= ROWS_MAX
 
 
+def asks_lapack(m: int) -> bool:
+    """Whether LAPACK factorises matrices of so many rows."""
+    return not has_paths_last(m)
+
+
 _T = TypeVar("_T", bound="Triangle")
 
 

@@ -83,17 +83,21 @@ class Square(eqx.Module):
 
     def centred(self) -> Square:
         """`P A`, `P = I − 11ᵀ/m`: every column less its mean."""
-        axis = 0 if self.paths_last else -2
-        return Square(self.data - jnp.mean(self.data, axis=axis, keepdims=True), self.m)
+        if self.paths_last:
+            return Square(self.data - (add_up(self.data) * (1 / self.m))[None], self.m)
+        return Square(self.data - jnp.mean(self.data, axis=-2, keepdims=True), self.m)
 
     def centre_rows(self, rows: Array) -> Array:
         """`P x` of row vectors `x`: less the mean over the rows."""
-        return rows - jnp.mean(rows, axis=self.row_axis(), keepdims=True)
+        if self.paths_last:
+            return rows - (add_up(rows) * (1 / self.m))[None]
+        return rows - jnp.mean(rows, axis=-1, keepdims=True)
 
     def trace(self) -> Array:
         """Trace, one per path: `batch`."""
-        axes = (0, 1) if self.paths_last else (-2, -1)
-        return jnp.trace(self.data, axis1=axes[0], axis2=axes[1])
+        if self.paths_last:
+            return dot(self.data[i, i] for i in range(self.m))
+        return jnp.trace(self.data, axis1=-2, axis2=-1)
 
     def largest(self) -> Array:
         """Largest absolute entry, one per path."""
@@ -103,8 +107,9 @@ class Square(eqx.Module):
 
     def apply(self, rows: Array) -> Array:
         """`A x` for row vectors `x`."""
-        if self.paths_last:
-            return dot(self.data[:, k] * rows[k][None] for k in range(self.m))
+        if self.paths_last:  # kept, or each entry of a matrix made of it would make its own
+            terms = (self.data[:, k] * rows[k][None] for k in range(self.m))
+            return materialise(dot(terms))
         return jnp.sum(self.data * rows[..., None, :], axis=-1)
 
     def squared_rows(self) -> Array:

@@ -58,6 +58,7 @@ def multiply_symmetric(m, a, b):
     return _build(m, lambda i, j: dot(_sym(a, i, k) * _sym(b, k, j) for k in range(m)))
 
 
+@recomputed
 def multiply_square(m, a, b):
     """A B for `(m, m, *batch)` arrays: a sum of outer products, one line each."""
     return dot(a[:, k][:, None] * b[k][None] for k in range(m))

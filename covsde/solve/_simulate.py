@@ -15,6 +15,7 @@ from ._run import Run
 # Entries of a matrix of all paths that are simulated together: on a processor they stay in
 # its cache, on an accelerator they keep all of it busy.
 _ENTRIES_IN_CACHE, _ENTRIES_ON_ACCELERATOR, _LEAST_AT_A_TIME = 2**14, 2**24, 64
+_LINE = 8  # numbers of a cache line
 # Entries of all states that are kept for a derivative in reverse mode, 128 MB in float64.
 # Of more paths and steps, each part is simulated once more, and only its states are kept.
 _ENTRIES_KEPT = 2**24
@@ -24,7 +25,16 @@ def paths_at_a_time(m: int) -> int:
     """As many paths as are simulated together."""
     cached = jax.default_backend() == "cpu"
     entries = _ENTRIES_IN_CACHE if cached else _ENTRIES_ON_ACCELERATOR
-    return max(_LEAST_AT_A_TIME, entries // num_stored(m))
+    return _spread(max(_LEAST_AT_A_TIME, entries // num_stored(m)))
+
+
+def _spread(count: int) -> int:
+    """As many paths or a few more, an odd number of cache lines.
+
+    Where paths come last, the entries of a matrix are so many numbers apart: of a power of
+    two they would share a few places of the cache, and push each other out.
+    """
+    return _LINE * (-(-count // _LINE) | 1) if count > _LEAST_AT_A_TIME else count
 
 
 def simulate(run: Run, num_paths: int, first_path: Int[Array, ""] | int = 0) -> Paths:
@@ -36,9 +46,9 @@ def simulate(run: Run, num_paths: int, first_path: Int[Array, ""] | int = 0) -> 
         return _without_noise(run, num_paths)
     most = paths_at_a_time(run.m)
     if run.clocked:  # where few lag behind, others wait for them
-        most = max(_LEAST_AT_A_TIME, most // 4)
+        most = _spread(max(_LEAST_AT_A_TIME, most // 4))
     count = -(-num_paths // most)
-    size = -(-num_paths // count)
+    size = _spread(-(-num_paths // count))
     paths = jnp.asarray(first_path, jnp.uint32)
     paths = paths + jnp.arange(count * size, dtype=jnp.uint32)
     if run.v0.ndim == 3:  # the last part is filled up with the last start

@@ -1,0 +1,63 @@
+"""LAPACK has one thread while a program runs, and its own number afterwards."""
+
+import threading
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from covsde._jit import jit
+from covsde._threads import one_lapack_thread, thread_count
+
+now, put = thread_count()
+
+
+@pytest.fixture(autouse=True)
+def two_threads():
+    """More than one, as a user would have."""
+    before = now()
+    put(2)
+    if now() != 2:
+        pytest.skip("this LAPACK is not OpenBLAS, or has one thread alone")
+    yield
+    put(before)
+
+
+@jit
+def seen(matrices):
+    """The number of threads when the program runs."""
+    one = jax.ShapeDtypeStruct((), jnp.int32)
+    return jax.pure_callback(lambda _: np.int32(now()), one, matrices)
+
+
+def test_a_program_that_asks_lapack_has_one_thread():
+    assert seen(jnp.zeros((3, 9, 9))) == 1
+    assert now() == 2
+    assert seen(jnp.zeros((3, 8, 8))) == 2  # which asks none
+
+
+def test_threads_come_back_after_an_error():
+    with pytest.raises(ZeroDivisionError), one_lapack_thread():
+        assert now() == 1
+        1 / 0  # noqa: B018
+    assert now() == 2
+
+
+def test_who_leaves_last_gives_them_back():
+    """Two threads of a program, the first of which leaves first."""
+    entered, left = threading.Event(), threading.Event()
+
+    def first():
+        with one_lapack_thread():
+            entered.wait(10)
+        left.set()
+
+    thread = threading.Thread(target=first)
+    thread.start()
+    with one_lapack_thread():
+        entered.set()
+        assert left.wait(10)
+        assert now() == 1
+    thread.join()
+    assert now() == 2
