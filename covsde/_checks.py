@@ -57,18 +57,39 @@ def found(x) -> str:
 
 def parameter(name: str, x, accepted: str, way_out: str, *, test=None) -> jax.Array:
     """A real scalar as an array leaf; refuses what is not finite or fails `test`."""
-    message = f"`{name}` must be {accepted}; got {found(x)}. {way_out}"
-    if isinstance(x, list | tuple) or getattr(x, "ndim", 0) > 0:
-        raise ValueError(f"{message} Use `jax.vmap` for a sweep.")
-    if not is_real(x):
+    dtype = jnp.result_type(float)
+    if is_concrete(x):
+        value = _known(name, x, accepted, way_out, test)
+        same = isinstance(x, jax.Array) and x.dtype == dtype and not x.weak_type
+        return x if same else jnp.asarray(value)
+    _check_real(name, x, accepted, way_out)
+    return jnp.asarray(x, dtype=dtype)
+
+
+def _check_real(name: str, x, accepted: str, way_out: str) -> None:
+    """Refuses what is no real number."""
+    several = isinstance(x, list | tuple) or getattr(x, "ndim", 0) > 0
+    if several or not is_real(x):
+        message = _refused(name, x, accepted, way_out)
+        if several:
+            raise ValueError(f"{message} Use `jax.vmap` for a sweep.")
         raise TypeError(message)
-    x = float(x) if isinstance(x, int) else x  # which may be beyond JAX's integers
-    value = jnp.asarray(x, dtype=jnp.result_type(float))
-    if is_concrete(value):
-        number = float(value)
-        if not np.isfinite(number) or (test is not None and not test(number)):
-            raise ValueError(message)
+
+
+def _known(name: str, x, accepted: str, way_out: str, test) -> np.ndarray:
+    """A real number that is known now, in the dtype of parameters."""
+    _check_real(name, x, accepted, way_out)
+    x = float(x) if isinstance(x, int) else x  # which may be beyond NumPy's integers
+    with np.errstate(over="ignore"):
+        value = np.asarray(x, jnp.result_type(float))
+    known = float(value)
+    if not np.isfinite(known) or (test is not None and not test(known)):
+        raise ValueError(_refused(name, x, accepted, way_out))
     return value
+
+
+def _refused(name: str, x, accepted: str, way_out: str) -> str:
+    return f"`{name}` must be {accepted}; got {found(x)}. {way_out}"
 
 
 def check_slopes(slope_plus, slope_minus) -> tuple[jax.Array, jax.Array]:
@@ -92,8 +113,7 @@ def number(name: str, x, accepted: str, way_out: str, *, test=None) -> float:
             f"`{name}` must be {accepted}, known outside of `jit`, `grad` and `vmap`; got "
             f"{found(x)}. {way_out}"
         )
-    with jax.ensure_compile_time_eval():
-        return float(parameter(name, x, accepted, way_out, test=test))
+    return float(_known(name, x, accepted, way_out, test))
 
 
 def real_array(name: str, x, accepted: str, way_out: str) -> jax.Array:
@@ -163,17 +183,17 @@ def check_key(key) -> jax.Array:
     way_out = "Pass `jax.random.key(0)`."
     if not isinstance(key, jax.Array | np.ndarray):
         raise TypeError(f"`key` must be a JAX random key; got {found(key)}. {way_out}")
-    key = jnp.asarray(key)
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         if key.shape != (2,) or key.dtype != jnp.uint32:
             raise TypeError(f"`key` must be a JAX random key; got {found(key)}. {way_out}")
-        key = jax.random.wrap_key_data(key, impl="threefry2x32")
+        key = jax.random.wrap_key_data(jnp.asarray(key), impl="threefry2x32")
+    assert isinstance(key, jax.Array)
     if key.shape != ():
         raise ValueError(
             f"`key` must be one key; got an array of them, shape {key.shape}. Pass one: "
             "every path draws its own numbers from it."
         )
-    if jax.random.key_data(key).shape != (2,):
+    if jax.random.key_impl(key) != "threefry2x32":
         raise ValueError(
             f"`key` must be a threefry key; got {key.dtype}. Pass "
             "`jax.random.key(0, impl='threefry2x32')`."

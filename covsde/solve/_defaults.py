@@ -3,7 +3,6 @@
 import dataclasses
 import math
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -75,7 +74,7 @@ def default_step(
             f"`v0` must be covariances ({m}, {m}) as m = {m} says; got shape "
             f"{np.shape(v0)}. Pass the number of inputs as `m`."
         )
-    if not is_concrete(eqx.filter(_limit(limit), eqx.is_array)):
+    if not is_concrete(_limit(limit)):
         raise ValueError(
             "`dt0` must be given when JAX traces the limit's parameters (`grad`, `vmap`, "
             "`jit`); got None, and a step cannot be chosen from unknown numbers. Pass "
@@ -141,4 +140,4 @@ def max_step(solver, limit, m: int, t1: float = 1.0) -> float:
     """The longest step for which the scheme is proven to work, on the way to `t1`."""
     bound = getattr(solver, "max_step", None)
     with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
-        return math.inf if bound is None else float(bound(in_numpy(limit), m, t1))
+        return math.inf if bound is None else float(bound(limit, m, t1))

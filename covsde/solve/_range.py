@@ -1,5 +1,7 @@
 """Norms that leave the numbers of a dtype, where a limit says when they do."""
 
+import functools
+import math
 import statistics
 
 import diffrax
@@ -47,6 +49,9 @@ def check_range(problem: Problem) -> None:
                 f"`v0` must have variances {accepted}; got {start:.3g}. Pass inputs of "
                 f"another scale{wider}."
             )
+    farthest = _farthest(limit, float(growth), t1, num_paths * problem.m)
+    if math.log(least / lowest) <= -farthest and farthest <= math.log(most / highest):
+        return
     times = np.linspace(0.0, t1, _TIMES)
     fallen, risen = _spread(limit, float(growth), times, num_paths * problem.m)
     fallen, risen = np.log(lowest) + fallen, np.log(highest) + risen
@@ -90,6 +95,7 @@ def _check_number(problem: Problem) -> None:
         )
 
 
+@functools.cache
 def _ends(dtype) -> tuple[float, float]:
     """The least and the largest number that are accepted."""
     kind = jnp.finfo(dtype)
@@ -101,6 +107,23 @@ def _wider(dtype) -> str:
     if dtype != jnp.float32:
         return ""
     return ', or float64: `jax.config.update("jax_enable_x64", True)`'
+
+
+def _farthest(limit: AbstractLimit, growth: float, t1: float, count: int) -> float:
+    """As far as no `log V/V_0` of so many norms gets, at the largest gain all the time.
+
+    Few runs come near the numbers' ends, of which `_spread` knows when.
+    """
+    with jax.ensure_compile_time_eval():
+        gain = limit.diffusion.largest_gain(t1)
+    assert gain is not None
+    return (abs(growth) + gain) * t1 + _deviations(count) * math.sqrt(2 * gain * t1)
+
+
+def _deviations(count: int) -> float:
+    """What none of so many norms exceeds."""
+    # twice, for the extreme of a path before its end, and twice, for two sides
+    return -statistics.NormalDist().inv_cdf(_RISK / (4 * count))
 
 
 def _spread(
@@ -116,7 +139,5 @@ def _spread(
     gains = np.broadcast_to(np.asarray(gains, np.float64), times.shape)
     middle = (gains[1:] + gains[:-1]) / 2 * np.diff(times)
     acted = np.concatenate([[0.0], np.cumsum(middle)])
-    # twice, for the extreme of a path before its end, and twice, for two sides
-    deviations = -statistics.NormalDist().inv_cdf(_RISK / (4 * count))
-    mean, noise = growth * times - acted, deviations * np.sqrt(2 * acted)
+    mean, noise = growth * times - acted, _deviations(count) * np.sqrt(2 * acted)
     return np.minimum.accumulate(mean - noise), np.maximum.accumulate(mean + noise)
