@@ -31,7 +31,7 @@ class AbstractLimit(eqx.Module):
         super().__init_subclass__(**kwargs)
         for name in ("drift", "diffusion"):
             made = vars(cls).get(name)
-            if isinstance(made, property):
+            if isinstance(made, property) and made.fget is not None:
                 setattr(cls, name, Built(made.fget))
 
     @property
