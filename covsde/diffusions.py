@@ -93,7 +93,7 @@ class AbstractDiffusion(eqx.Module):
     @Built
     def is_congruence(self) -> bool:
         """Whether it is `√Γ F dS Fᵀ`: whether it has a gain."""
-        return self.gain(jnp.zeros(())) is not None
+        return self.gain(0.0 if self.autonomous else jnp.zeros(())) is not None
 
     def largest_gain(self, t1: float) -> float | None:
         """The largest Γ over `[0, t1]`, for bounds and steps; None if there is no gain.
