@@ -1,6 +1,6 @@
 """What an immutable module makes of its parameters, built once for each module."""
 
-import functools
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -8,8 +8,11 @@ import jax
 
 from ._checks import is_concrete
 
-# Parts of modules that are kept: those of the last ones that were asked.
-_KEPT = 64
+# Parts that are kept, beside their modules, by these and what made them: those that were
+# built last. Not in the modules, whose trees would differ by what has been asked of them.
+_MOST_KEPT = 64
+_kept: dict[tuple[int, Callable], tuple[Any, Any]] = {}
+_changing = threading.Lock()
 
 
 class Built(property):
@@ -25,31 +28,22 @@ class Built(property):
         """
         super().__init__(make)
         self.__doc__ = make.__doc__
+        self._make = make
 
     def __get__(self, module: Any, owner: type | None = None) -> Any:
         if module is None:
             return self
+        key = id(module), self._make
+        if (found := _kept.get(key)) is not None:
+            return found[1]
         if not is_concrete(module):
-            return super().__get__(module, owner)
-        return _built(_Same(module), self.fget)
-
-
-class _Same:
-    """A module that is equal to itself alone: arrays have no hash."""
-
-    __slots__ = ("module",)
-
-    def __init__(self, module: Any):
-        self.module = module
-
-    def __hash__(self) -> int:
-        return id(self.module)
-
-    def __eq__(self, other: Any) -> bool:
-        return self.module is other.module
-
-
-@functools.lru_cache(maxsize=_KEPT)
-def _built(same: _Same, make: Callable) -> Any:
-    with jax.ensure_compile_time_eval():
-        return make(same.module)
+            return self._make(module)
+        with jax.ensure_compile_time_eval():
+            made = self._make(module)
+        if not is_concrete(made):
+            return made
+        with _changing:
+            _kept[key] = module, made
+            while len(_kept) > _MOST_KEPT:
+                del _kept[next(iter(_kept))]
+        return made
