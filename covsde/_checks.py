@@ -57,23 +57,46 @@ def found(x) -> str:
 
 def parameter(name: str, x, accepted: str, way_out: str, *, test=None) -> jax.Array:
     """A real scalar as an array leaf; refuses what is not finite or fails `test`."""
-    message = f"`{name}` must be {accepted}; got {found(x)}. {way_out}"
-    array = isinstance(x, np.ndarray | jax.Array) and x.ndim > 0
-    if isinstance(x, list | tuple) or array:
-        raise ValueError(f"{message} Use `jax.vmap` for a sweep.")
-    if not is_real(x):
+    dtype = jnp.result_type(float)
+    if is_concrete(x):
+        least = float(jnp.finfo(dtype).tiny)
+        value = _known(name, x, accepted, way_out, test, least)
+        same = isinstance(x, jax.Array) and x.dtype == dtype and not x.weak_type
+        return x if same and np.asarray(x) == value else jnp.asarray(value)
+    _check_real(name, x, accepted, way_out)
+    return jnp.asarray(x, dtype=dtype)
+
+
+def _check_real(name: str, x, accepted: str, way_out: str) -> None:
+    """Refuses what is no real number."""
+    several = isinstance(x, list | tuple) or getattr(x, "ndim", 0) > 0
+    if several or not is_real(x):
+        message = _refused(name, x, accepted, way_out)
+        if several:
+            raise ValueError(f"{message} Use `jax.vmap` for a sweep.")
         raise TypeError(message)
-    x = float(x) if isinstance(x, int) else x  # which may be beyond JAX's integers
-    value = jnp.asarray(x, dtype=jnp.result_type(float))
-    if is_concrete(value):
-        number = float(value)
-        least = float(jnp.finfo(value.dtype).tiny)
-        if 0 < abs(number) < least:
-            number, value = 0.0, jnp.zeros_like(value)
-            message += f" Numbers below {least:.2g} are 0 here, as XLA has them."
-        if not np.isfinite(number) or (test is not None and not test(number)):
-            raise ValueError(message)
+
+
+def _known(
+    name: str, x, accepted: str, way_out: str, test, least: float = 0.0
+) -> np.ndarray:
+    """A real number that is known now, in the dtype of parameters; 0 below the `least`."""
+    _check_real(name, x, accepted, way_out)
+    x = float(x) if isinstance(x, int) else x  # which may be beyond NumPy's integers
+    with np.errstate(over="ignore"):
+        value = np.asarray(x, jnp.result_type(float))
+    known = float(value)
+    message = ""
+    if 0 < abs(known) < least:
+        known, value = 0.0, np.zeros_like(value)
+        message = f" Numbers below {least:.2g} are 0 here, as XLA has them."
+    if not np.isfinite(known) or (test is not None and not test(known)):
+        raise ValueError(_refused(name, x, accepted, way_out) + message)
     return value
+
+
+def _refused(name: str, x, accepted: str, way_out: str) -> str:
+    return f"`{name}` must be {accepted}; got {found(x)}. {way_out}"
 
 
 def check_slopes(slope_plus, slope_minus) -> tuple[jax.Array, jax.Array]:
@@ -97,8 +120,7 @@ def number(name: str, x, accepted: str, way_out: str, *, test=None) -> float:
             f"`{name}` must be {accepted}, known outside of `jit`, `grad` and `vmap`; got "
             f"{found(x)}. {way_out}"
         )
-    with jax.ensure_compile_time_eval():
-        return float(parameter(name, x, accepted, way_out, test=test))
+    return float(_known(name, x, accepted, way_out, test))
 
 
 def real_array(name: str, x, accepted: str, way_out: str) -> jax.Array:
@@ -181,20 +203,19 @@ def count_paths(name: str, x, way_out: str, *, first_path: int = 0) -> int:
 def check_key(key) -> jax.Array:
     """A threefry key."""
     way_out = "Pass `jax.random.key(0)`."
-    message = f"`key` must be a JAX random key; got {found(key)}. {way_out}"
     if not isinstance(key, jax.Array | np.ndarray):
-        raise TypeError(message)
+        raise TypeError(f"`key` must be a JAX random key; got {found(key)}. {way_out}")
     if not jnp.issubdtype(key.dtype, jax.dtypes.prng_key):
         if key.shape != (2,) or key.dtype != jnp.uint32:
-            raise TypeError(message)
+            raise TypeError(f"`key` must be a JAX random key; got {found(key)}. {way_out}")
         key = jax.random.wrap_key_data(jnp.asarray(key), impl="threefry2x32")
-    key = jnp.asarray(key)
+    assert isinstance(key, jax.Array)
     if key.shape != ():
         raise ValueError(
             f"`key` must be one key; got an array of them, shape {key.shape}. Pass one: "
             "every path draws its own numbers from it."
         )
-    if jax.random.key_data(key).shape != (2,):
+    if jax.random.key_impl(key) != "threefry2x32":
         raise ValueError(
             f"`key` must be a threefry key; got {key.dtype}. Pass "
             "`jax.random.key(0, impl='threefry2x32')`."

@@ -43,6 +43,12 @@ class Problem(NamedTuple):
         """The number of inputs."""
         return self.v0.shape[-1]
 
+    def of(self, limit) -> "Problem":
+        """The same of another limit; refuses one that does not take its start."""
+        check_limit(limit)
+        _check_start(limit, self.v0, None if np.isinf(self.level) else self.level)
+        return self._replace(limit=limit)
+
     @property
     def bounds(self) -> Bounds:
         """What the limit promises with these inputs."""
@@ -73,24 +79,34 @@ def check_problem(
     paths_name="num_paths",
 ) -> Problem:
     """Refuses a limit, start, time, key, number of paths or level that has no meaning."""
+    check_limit(limit)
+    way_out = f"Pass how many {paths_name.removeprefix('num_')} to simulate, e.g. 1000."
+    num_paths = count_paths(paths_name, num_paths, way_out)
+    v0 = check_covariance(v0, num_paths, paths_name)
+    _check_start(limit, v0, stop_above)
+    t1 = check_time("t1", t1)
+    save_times = check_save_times(saveat, t1, v0.dtype)
+    level = check_level(stop_above, v0)
+    return Problem(limit, v0, save_times, t1, level, check_key(key), num_paths)
+
+
+def check_limit(limit) -> None:
+    """Refuses what is no limit."""
     if not isinstance(limit, AbstractLimit):
         raise TypeError(
             f"`limit` must be a limit; got {found(limit)}. "
             "For example `covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0))`."
         )
-    way_out = f"Pass how many {paths_name.removeprefix('num_')} to simulate, e.g. 1000."
-    num_paths = count_paths(paths_name, num_paths, way_out)
-    v0 = check_covariance(v0, num_paths, paths_name)
-    limit.initial(v0)  # it may refuse a start
+
+
+def _check_start(limit: AbstractLimit, v0: jax.Array, stop_above) -> None:
+    """Refuses a start that the limit does not take, and a level of what has no norms."""
+    limit.initial(v0)
     if limit.is_number and stop_above is not None:
         raise ValueError(
             f"`stop_above` must be None for {type(limit).__name__}; got "
             f"{found(stop_above)}. Leave it out: norms are no part of its state."
         )
-    t1 = check_time("t1", t1)
-    save_times = check_save_times(saveat, t1, v0.dtype)
-    level = check_level(stop_above, v0)
-    return Problem(limit, v0, save_times, t1, level, check_key(key), num_paths)
 
 
 def in_dtype(module: _Module, dtype) -> _Module:

@@ -1,5 +1,6 @@
 """Norms that leave the numbers of a dtype, where a limit says when they do."""
 
+import math
 import statistics
 
 import jax
@@ -39,9 +40,13 @@ def check_norms(
         return
     least, most = number_range(v0.dtype)
     starts = np.diagonal(np.asarray(v0, np.float64), axis1=-2, axis2=-1)
+    count = num_paths * v0.shape[-1]
+    room = min(math.log(starts.min() / least), math.log(most / starts.max()))
+    if _farthest(limit, float(growth), t1, count) <= room:
+        return
     times = np.linspace(0.0, t1, TIMES)
     with np.errstate(over="ignore"):
-        fallen, risen = _spread(limit, float(growth), times, num_paths * v0.shape[-1])
+        fallen, risen = _spread(limit, float(growth), times, count)
     fallen, risen = np.log(starts.min()) + fallen, np.log(starts.max()) + risen
     outside = fallen < np.log(least)
     if np.isinf(level):
@@ -54,6 +59,23 @@ def check_norms(
             f"to {high}. Pass a shorter one, here at most "
             f"{times[np.argmax(outside) - 1]:.3g}{wider(v0.dtype)}."
         )
+
+
+def _farthest(limit: AbstractLimit, growth: float, t1: float, count: int) -> float:
+    """As far as no `log V/V_0` of so many norms gets, at the largest gain all the time.
+
+    Few runs come near the numbers' ends, of which `_spread` knows when.
+    """
+    with jax.ensure_compile_time_eval():
+        gain = limit.diffusion.largest_gain(t1)
+    assert gain is not None
+    return (abs(growth) + gain) * t1 + _deviations(count) * math.sqrt(2 * gain * t1)
+
+
+def _deviations(count: int) -> float:
+    """What none of so many norms exceeds."""
+    # twice, for the extreme of a path before its end, and twice, for two sides
+    return -statistics.NormalDist().inv_cdf(RISK / (4 * count))
 
 
 def _spread(
@@ -69,7 +91,5 @@ def _spread(
     gains = np.broadcast_to(np.asarray(gains, np.float64), times.shape)
     middle = (gains[1:] + gains[:-1]) / 2 * np.diff(times)
     acted = np.concatenate([[0.0], np.cumsum(middle)])
-    # twice, for the extreme of a path before its end, and twice, for two sides
-    deviations = -statistics.NormalDist().inv_cdf(RISK / (4 * count))
-    mean, noise = growth * times - acted, deviations * np.sqrt(2 * acted)
+    mean, noise = growth * times - acted, _deviations(count) * np.sqrt(2 * acted)
     return np.minimum.accumulate(mean - noise), np.maximum.accumulate(mean + noise)

@@ -8,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Scalar
 
+from ._built import Built
 from ._checks import is_concrete, parameter
 from .brownian import NoiseShape, arrange, count_entries
 from .matrices import (
@@ -89,10 +90,10 @@ class AbstractDiffusion(eqx.Module):
             return self.gain(t)
         return jax.vmap(self.gain)(t)
 
-    @property
+    @Built
     def is_congruence(self) -> bool:
         """Whether it is `√Γ F dS Fᵀ`: whether it has a gain."""
-        return self.gain(jnp.zeros(())) is not None
+        return self.gain(0.0 if self.autonomous else jnp.zeros(())) is not None
 
     def largest_gain(self, t1: float) -> float | None:
         """The largest Γ over `[0, t1]`, for bounds and steps; None if there is no gain.
@@ -100,21 +101,14 @@ class AbstractDiffusion(eqx.Module):
         Of the parameters' known values. A Γ that changes is looked at some dozens of times.
         """
         if self.autonomous:
-            times, gains = np.zeros(1), self.gain(0.0)
-        else:
-            times = np.linspace(0.0, t1, _TIMES)
-            gains = jax.vmap(self.gain)(jnp.asarray(times))
-        if gains is None:
-            return None
-        gains = np.broadcast_to(np.asarray(gains), times.shape)
-        wrong = np.flatnonzero(~(np.isfinite(gains) & (gains >= 0)))
-        if wrong.size:
-            raise ValueError(
-                f"`limit.diffusion`: Γ of {type(self).__name__} must be finite and not "
-                f"negative; got {gains[wrong[0]]:g} at time {times[wrong[0]]:g}. It is a "
-                "variance: return 0 where there is no noise."
-            )
-        return float(np.max(gains))
+            return self._constant_gain
+        times = np.linspace(0.0, t1, _TIMES)
+        return _largest(self, jax.vmap(self.gain)(jnp.asarray(times)), times)
+
+    @Built
+    def _constant_gain(self) -> float | None:
+        """Γ, where it is the same at all times."""
+        return _largest(self, self.gain(0.0), np.zeros(1))
 
     def rate(self, m: int, t1: float = 1.0) -> float | Scalar:
         """Inverse time scale over `[0, t1]` (width/depth); sets the default step.
@@ -224,6 +218,21 @@ class AbstractDiffusion(eqx.Module):
             "`tangent` and `correction`; or write `apply` and pass "
             "`solver=diffrax.Euler()`."
         )
+
+
+def _largest(diffusion: AbstractDiffusion, gains: Any, times: np.ndarray) -> float | None:
+    """The largest Γ of these times, None if there is none; refuses what is no variance."""
+    if gains is None:
+        return None
+    gains = np.atleast_1d(np.asarray(gains))
+    wrong = np.flatnonzero(~(np.isfinite(gains) & (gains >= 0)))
+    if wrong.size:
+        raise ValueError(
+            f"`limit.diffusion`: Γ of {type(diffusion).__name__} must be finite and not "
+            f"negative; got {gains[wrong[0]]:g} at time {times[wrong[0]]:g}. It is a "
+            "variance: return 0 where there is no noise."
+        )
+    return float(np.max(gains))
 
 
 class CongruenceDiffusion(AbstractDiffusion):

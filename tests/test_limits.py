@@ -1,5 +1,7 @@
 """Limits of architectures: their noise as operators, and one layer of their networks."""
 
+from typing import ClassVar
+
 import equinox as eqx
 import jax
 import jax.numpy as jnp
@@ -9,6 +11,7 @@ from scipy import stats
 
 import covsde
 from benchmarks.one_step import LIMITS, deviations, random_covariance
+from covsde._checks import is_concrete
 from covsde.brownian import arrange, count_entries
 from covsde.cli._scheme import stop_level
 from covsde.diffusions import Tangent
@@ -440,6 +443,54 @@ def test_whether_a_start_is_taken_is_known_of_traced_parameters():
         return c_minus
 
     take(-1.0)
+
+
+class Counted(covsde.ShapedMLP):
+    """An MLP that tells how often its parts were built of known parameters."""
+
+    built: ClassVar[list[str]] = []
+
+    @property
+    def drift(self):
+        if is_concrete(self):
+            self.built.append("drift")
+        return super().drift
+
+    @property
+    def diffusion(self):
+        """Its noise."""
+        if is_concrete(self):
+            self.built.append("diffusion")
+        return super().diffusion
+
+
+def test_drift_and_diffusion_are_built_once():
+    limit, v0 = Counted(covsde.ShapedReLU(0.0, -1.0)), jnp.eye(2)
+    Counted.built.clear()
+
+    for t1 in (0.25, 0.25, 0.2):
+        covsde.solve(limit, v0, t1, key=jax.random.key(0), num_paths=2, dt0=0.25)
+    covsde.default_step(covsde.GeodesicStrang(), limit, 2)
+    assert sorted(Counted.built) == ["diffusion", "drift"]
+    assert Counted.diffusion.__doc__ == "Its noise."
+
+
+def test_parts_that_are_kept_are_those_of_their_limit():
+    limit = covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0))
+    # nothing of a trace outlives it
+    assert jax.jit(lambda x: x * limit.drift.gain)(2.0) == 2.0
+    assert is_concrete(limit.drift) and limit.drift is limit.drift
+    # a limit that was asked is no other tree, and so no other program
+    fresh = covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0))
+    assert jax.tree.structure(limit) == jax.tree.structure(fresh)
+    other = eqx.tree_at(lambda limit: limit.activation.c_minus, limit, jnp.array(-0.5))
+    assert other.drift.activation.c_minus == -0.5
+
+    def rate(limit):
+        return limit.drift.rate + 0 * limit.diffusion.gain(0.0)
+
+    slope = eqx.filter_jit(eqx.filter_grad(rate))(limit).activation.c_minus
+    assert slope == pytest.approx(-0.5)  # of (c₊ − c₋)²/4
 
 
 class Tame(covsde.AbstractLimit):

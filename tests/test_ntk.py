@@ -13,6 +13,7 @@ import covsde
 from covsde import Identity, ShapedMLP, ShapedReLU, ShapedSmooth
 from covsde.laws import OnDiagonalNTK, conditional_ntk
 from covsde.laws.ntk import _Layer
+from covsde.oracles._batches import map_networks
 from covsde.oracles.ntk import sample_ntks
 
 KEY = jax.random.key(90)
@@ -135,10 +136,8 @@ def test_networks_have_the_kernel_of_their_gradients(limit):
     width, depth, m = 5, 3, 2
     sampled = sample_ntks(limit, V0, width=width, depth=depth, key=KEY, num_networks=1)
     shapes = [(width, m), (depth, width, width), (1, width)]
-    sizes = [int(np.prod(shape)) for shape in shapes]
-    flat = jax.random.normal(jax.random.fold_in(KEY, 0), (sum(sizes),))
-    parts = jnp.split(flat, np.cumsum(sizes)[:-1])
-    first, hidden, last = (p.reshape(s) for p, s in zip(parts, shapes, strict=True))
+    drawn = map_networks(lambda *parts: parts, KEY, 1, shapes, V0.dtype)
+    first, hidden, last = (part[0] for part in drawn)
     x = jnp.linalg.cholesky(V0) * np.sqrt(m)
     activation = limit.activation
     c = activation.normalising_constant(width)

@@ -96,15 +96,15 @@ def test_one_program_for_any_values():
         traced["observable"] += 1
         return v[:, 0, 1]
 
-    def once(values, **change):
-        return run(dict(c_minus=values), make=counted, observables=rho, **change)
+    def once(values, make=counted, **change):
+        return run(dict(c_minus=values), make=make, observables=rho, **change)
 
     first = once([-1.0, -0.5, -0.2])
     compiled = dict(traced)
-    # abstractly, for the checks, and in the program
-    assert compiled == {"make": 2, "observable": 2}
-    again = once(np.array([-0.5, -0.8, -0.3]))
-    assert traced == {"make": 3, "observable": 3}  # the checks alone
+    # abstractly, for the checks, and an observable in the program
+    assert compiled == {"make": 1, "observable": 2}
+    again = once(np.array([-0.5, -0.8, -0.3]), make=lambda c_minus: counted(c_minus))
+    assert traced == {"make": 2, "observable": 3}  # the checks alone
     np.testing.assert_array_equal(first["mean"][1], again["mean"][0])
     apart = once([-1.0, -0.5, -0.2], independent=True)
     assert not np.isin(apart["mean"][1:], first["mean"]).any()

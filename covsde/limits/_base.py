@@ -4,10 +4,9 @@ from typing import ClassVar
 
 import diffrax
 import equinox as eqx
-import jax
 from jaxtyping import Array, ArrayLike, Float
 
-from .._checks import is_concrete
+from .._built import Built
 from .._names import full_name
 from ..diffusions import AbstractDiffusion
 from ..drifts import AbstractDrift
@@ -27,6 +26,14 @@ class AbstractLimit(eqx.Module):
     num_inputs: ClassVar[int | None] = None
     # how far the law of networks of width n is from it, in words
     finite_width_bias: ClassVar[str] = "that vanishes as n grows"
+
+    def __init_subclass__(cls, **kwargs):
+        """Drift and diffusion are built once, where a class makes them in a property."""
+        super().__init_subclass__(**kwargs)
+        for name in ("drift", "diffusion"):
+            made = vars(cls).get(name)
+            if isinstance(made, property) and made.fget is not None:
+                setattr(cls, name, Built(made.fget))
 
     @property
     def equations(self) -> tuple[Equation, ...]:
@@ -68,12 +75,7 @@ class AbstractLimit(eqx.Module):
 
         By default those of its drift and its diffusion.
         """
-        if not is_concrete(eqx.filter(self, eqx.is_array)):
-            return Bounds(self.drift, self.diffusion, m)
-        with (
-            jax.ensure_compile_time_eval()
-        ):  # what is made of constants is known in a trace
-            return Bounds(self.drift, self.diffusion, m)
+        return Bounds(self.drift, self.diffusion, m)
 
     def excursion(self, m: int) -> Excursion | None:
         """How paths of m inputs come back from far out; by default None: it is not known.

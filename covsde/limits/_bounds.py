@@ -1,6 +1,7 @@
 """What a limit promises to those who choose a solver, a step, a level or a start."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import equinox as eqx
@@ -15,7 +16,8 @@ from ..drifts import AbstractDrift
 _Module = TypeVar("_Module", bound=eqx.Module)
 
 
-class Bounds(eqx.Module):
+@dataclass(frozen=True)
+class Bounds:
     """The bounds of a limit with m inputs: each is what its drift or its diffusion says.
 
     Each is found when it is asked for: steps and rates need parameters that are known, and
@@ -25,8 +27,8 @@ class Bounds(eqx.Module):
 
     drift: AbstractDrift
     diffusion: AbstractDiffusion
-    m: int = eqx.field(static=True)
-    t1: float = eqx.field(static=True, default=1.0)  # until when, of what changes with time
+    m: int
+    t1: float = 1.0  # until when, of what changes with time
 
     @property
     def max_step(self) -> float:

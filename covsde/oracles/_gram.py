@@ -4,12 +4,15 @@ Given `x`, the columns of `x Wᵀ` are independent draws of N(0, x xᵀ), so a l
 many normals as it has features, and not weights.
 """
 
-import equinox as eqx
+import itertools
+
 import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
+from .._jit import jit
+from .._normals import independent_normals
 from ..matrices import factorise
 from ._freezing import Frozen
 from ._network import AbstractNetwork, Weights, product
@@ -23,7 +26,7 @@ def chunk_size(width: int, m: int) -> int:
     return max(1, _NORMALS // (m * max(width, m)))
 
 
-@eqx.filter_jit
+@jit
 def run(
     network: AbstractNetwork,
     v0: Float[Array, "networks m m"],
@@ -34,14 +37,16 @@ def run(
 ) -> tuple[Float[Array, "networks stops m m"], Float[Array, " networks"]]:
     """Covariances at the layers `stops`, and the times at which networks were stopped.
 
-    Network `i` draws from `fold_in(fold_in(key, i), l)` in layer `l`.
+    Network `i` has normals of its own, found by counting, of the key `fold_in(key, l)` in
+    layer `l`.
     """
-    keys = _fold_in(key, indices)
 
     def layer(l: Array, now: tuple[Frozen, Array]) -> tuple[Frozen, Array]:
         state, hidden = now
         before, time = jnp.asarray([l - 1, l], v0.dtype) / network.layers_per_time
-        hidden = network.layer(before, hidden, _weights(_fold_in(keys, l)))
+        hidden = network.layer(
+            before, hidden, _weights(jax.random.fold_in(key, l), indices)
+        )
         return state.advance_hidden(hidden, time, level)
 
     def to_next_stop(now: tuple[Frozen, Array], ends: tuple[Array, Array]):
@@ -49,7 +54,7 @@ def run(
         return now, now[0].v
 
     # the first layer stands alone: its inputs need not be as wide as what follows
-    before = network.inputs(v0, _weights(_fold_in(keys, jnp.asarray(0))))
+    before = network.inputs(v0, _weights(jax.random.fold_in(key, 0), indices))
     first = layer(jnp.asarray(1), (Frozen(v0), before))
     starts = jnp.concatenate([jnp.ones_like(stops[:1]), stops[:-1]])
     starts = jnp.maximum(starts, 1)
@@ -59,17 +64,13 @@ def run(
     return jnp.moveaxis(vs, 0, 1), state.stopped_at
 
 
-def _fold_in(keys: PRNGKeyArray, data: Array) -> PRNGKeyArray:
-    return jnp.vectorize(jax.random.fold_in)(keys, data)
-
-
-def _weights(keys: PRNGKeyArray) -> Weights:
-    calls = iter(range(2**31))
+def _weights(key: PRNGKeyArray, indices: Int[Array, " networks"]) -> Weights:
+    calls = itertools.count()
 
     def weights(x: Array, fan_out: int) -> Array:
-        fresh = _fold_in(keys, jnp.asarray(next(calls)))
-        shape = (x.shape[-2], fan_out)
-        normals = jax.vmap(lambda key: jax.random.normal(key, shape, x.dtype))(fresh)
+        fresh, m = jax.random.fold_in(key, next(calls)), x.shape[-2]
+        normals = independent_normals(fresh, m * fan_out, indices, x.dtype)
+        normals = normals.T.reshape(-1, m, fan_out)
         root = factorise(product(x, jnp.swapaxes(x, -1, -2))).to_dense()
         return product(root, normals)
 

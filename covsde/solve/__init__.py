@@ -3,7 +3,7 @@
 from ._defaults import default_solver, default_step
 from ._integrate import Paths, integrate
 from ._kind import check_covariances, check_kind
-from ._plan import Scheme, plan
+from ._plan import Scheme, decide, longest_step, plan
 from ._run import Run, cells_per_step
 from ._simulate import paths_at_a_time, simulate
 from ._solve import solve, solved
@@ -18,9 +18,11 @@ __all__ = [
     "check_covariances",
     "check_kind",
     "check_solver",
+    "decide",
     "default_solver",
     "default_step",
     "integrate",
+    "longest_step",
     "paths_at_a_time",
     "plan",
     "simulate",

@@ -61,9 +61,10 @@ def check_drift(problem: Problem) -> None:
 
 
 def _check_part(drift: AbstractDrift, v0: Array, t1: float) -> None:
-    name, times = type(drift).__name__, jnp.asarray([0.0, t1], v0.dtype)
+    name, times = type(drift).__name__, np.array([0.0, t1], v0.dtype)
     x, singular = _singular_near(np.asarray(v0))
-    values = np.asarray(_values(drift, times, jnp.asarray([v0, *singular], v0.dtype)))
+    vs = np.stack([v0, *singular]).astype(v0.dtype)
+    values = np.asarray(_values(drift, jnp.asarray(times), jnp.asarray(vs)))
     b = values[0, 0]
     accepted = (
         f"`limit.drift`: {name}(t, v, args) must return a symmetric {v0.shape} matrix"

@@ -3,13 +3,12 @@
 import dataclasses
 import math
 
-import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
-from .._checks import count, found, in_numpy, is_concrete
+from .._checks import count, found, is_concrete
 from .._times import check_time
 from ..drifts import ActivationDrift, rate_at
 from ..limits import AbstractLimit, Bounds
@@ -76,7 +75,7 @@ def default_step(
             f"`v0` must be covariances ({m}, {m}) as m = {m} says; got shape "
             f"{np.shape(v0)}. Pass the number of inputs as `m`."
         )
-    if not is_concrete(eqx.filter(limit, eqx.is_array)):
+    if not is_concrete(limit):
         raise ValueError(
             "`dt0` must be given when JAX traces the limit's parameters (`grad`, `vmap`, "
             "`jit`); got None, and a step cannot be chosen from unknown numbers. Pass "
@@ -140,4 +139,4 @@ def max_step(solver, limit, m: int, t1: float = 1.0) -> float:
     """The longest step for which the scheme is proven to work, on the way to `t1`."""
     bound = getattr(solver, "max_step", None)
     with jax.ensure_compile_time_eval(), np.errstate(all="ignore"):
-        return math.inf if bound is None else float(bound(in_numpy(limit), m, t1))
+        return math.inf if bound is None else float(bound(limit, m, t1))

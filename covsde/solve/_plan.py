@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import diffrax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import ArrayLike, Float
 
 from .._checks import is_concrete
@@ -70,6 +71,17 @@ class Scheme(NamedTuple):
                 f"got {dt0:g}. Pass a smaller step, or None to have one chosen."
             )
 
+    def steps(self, dt0: float | None) -> tuple[np.ndarray, float]:
+        """The ends of steps of at most `dt0`, or of the default; and the longest step."""
+        problem, chosen = self.problem, dt0 is None
+        dt0 = min(check_time("dt0", self.default_step if chosen else dt0), problem.t1)
+        if not chosen:
+            self.check_step(dt0)
+        check_range(problem)
+        steps = step_times(problem.save_times, problem.t1, dt0)
+        check_resolution(steps, problem.v0.dtype)
+        return steps, dt0
+
     def run(
         self,
         dt0: float | None = None,
@@ -79,20 +91,15 @@ class Scheme(NamedTuple):
         """By steps of at most `dt0`, or by clocks; and the longest step."""
         problem, functionals = self.problem, check_functionals(functionals)
         check_tilts(problem.limit, functionals)
-        dt0 = check_time("dt0", self.default_step if dt0 is None else dt0)
-        dt0 = min(dt0, problem.t1)
-        self.check_step(dt0)
-        check_range(problem)
+        steps, dt0 = self.steps(dt0)
         dtype = problem.v0.dtype
-        steps = step_times(problem.save_times, problem.t1, dt0)
-        check_resolution(steps, dtype)
         run = Run(
             limit=problem.limit,
             solver=self.solver,
             v0=problem.v0,
-            steps=jnp.asarray(steps.astype(dtype), dtype),
-            save_times=jnp.asarray(problem.times, dtype),
-            dt0=jnp.asarray(dt0, dtype),
+            steps=jnp.asarray(steps.astype(dtype)),
+            save_times=jnp.asarray(problem.times.astype(dtype)),
+            dt0=jnp.asarray(dtype.type(dt0)),
             level=problem.stop_level,
             key=problem.key,
             functionals=functionals,
@@ -116,11 +123,8 @@ def decide(
 
     That is of a limit without noise, unless steps are asked for.
     """
-    stepped = solver is not None or dt0 is not None or functionals
-    if stepped or not problem.limit.diffusion.vanishes:
+    if functionals or not _by_tolerance(problem, solver, dt0):
         return Scheme.of(problem, solver).run(dt0, functionals, normals)
-    check_drift(problem)
-    check_range(problem)
     dtype = problem.v0.dtype
     times = jnp.asarray(problem.times, dtype)
     run = Run(
@@ -141,6 +145,24 @@ def decide(
         by_tolerance=True,
     )
     return run, None
+
+
+def longest_step(
+    problem: Problem, solver: diffrax.AbstractSolver | None, dt0: float | None
+) -> float | None:
+    """That of the run which `decide` makes, and no run."""
+    if _by_tolerance(problem, solver, dt0):
+        return None
+    return Scheme.of(problem, solver).steps(dt0)[1]
+
+
+def _by_tolerance(problem: Problem, solver, dt0) -> bool:
+    """Whether no steps are asked for, and there is no noise; then it is checked here."""
+    if solver is not None or dt0 is not None or not problem.limit.diffusion.vanishes:
+        return False
+    check_drift(problem)
+    check_range(problem)
+    return True
 
 
 def plan(

@@ -1,5 +1,7 @@
 """Quantiles, by counts in bins that are read off the bits of a number."""
 
+import functools
+
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
@@ -95,13 +97,7 @@ class Quantiles(AbstractStatistic):
 
     def edges(self) -> Float[np.ndarray, " bins+1"]:
         """The edges of all bins, from `−∞` to `∞`; the middle one holds 0."""
-        low, high = self.exponents
-        within = 1 + np.arange(2**self.bits) / 2**self.bits
-        powers = np.ldexp(1.0, np.arange(low, high))
-        positive = np.append(
-            (powers[:, None] * within).ravel(), [np.ldexp(1.0, high), np.inf]
-        )
-        return np.concatenate([-positive[::-1], positive])
+        return _edges(self.bits, *self.exponents).copy()
 
     def start(self, shape):
         """No value."""
@@ -133,7 +129,8 @@ class Quantiles(AbstractStatistic):
     ) -> Float[np.ndarray, "*shape levels"]:
         """Quantiles at these levels; NaN without a value, `±∞` beyond the range."""
         counts = np.asarray(state["counts"])
-        edges, levels = self.edges(), np.asarray(levels, np.float64)
+        edges = _edges(self.bits, *self.exponents)
+        levels = np.asarray(levels, np.float64)
         up_to = np.cumsum(counts, axis=-1)
         out = np.full((*counts.shape[:-1], levels.size), np.nan)
         for row in np.ndindex(counts.shape[:-1]):
@@ -155,3 +152,12 @@ class Quantiles(AbstractStatistic):
         """Along the axis `level` stand the levels."""
         levels = np.array(self.levels)
         return {"quantile": Part(self.quantile(state, levels), "level", levels)}
+
+
+@functools.lru_cache(maxsize=8)
+def _edges(bits: int, low: int, high: int) -> np.ndarray:
+    """The edges of all bins."""
+    within = 1 + np.arange(2**bits) / 2**bits
+    powers = np.ldexp(1.0, np.arange(low, high))
+    positive = np.append((powers[:, None] * within).ravel(), [np.ldexp(1.0, high), np.inf])
+    return np.concatenate([-positive[::-1], positive])

@@ -3,16 +3,20 @@
 import dataclasses
 import itertools
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from .._checks import check_finite, found
+from .._normals import Normals, check_normals
+from .._problem import check_problem
 from ..limits import AbstractLimit
-from ..solve import Run, plan
+from ..solve import Run, decide, longest_step
 
 Make = Callable[..., AbstractLimit]
 # what else labels a sweep
@@ -75,10 +79,19 @@ def _message(name: str, got: str, way_out: str) -> str:
 
 
 def plan_all(
-    make: Make, grid: Grid, v0, t1, *, num_paths: int, dt0, **asked: Any
-) -> tuple[Run, float | None]:
-    """A run at the first point, with a step that serves all of them, and that step; None
-    where no point has noise, and a tolerance chooses them.
+    make: Make,
+    grid: Grid,
+    v0,
+    t1,
+    *,
+    num_paths: int,
+    dt0,
+    solver,
+    normals: Normals,
+    **asked: Any,
+) -> tuple[Run, list[AbstractLimit], float | None]:
+    """A run at the first point, with a step that serves all; all limits; and that step,
+    None where no point has noise, and a tolerance chooses them.
 
     **Raises:** what `solve` raises at a point, which the message names; and for points
     with noise and without, if no step is given.
@@ -88,44 +101,74 @@ def plan_all(
             f"`make` must be a function from parameters to a limit; got {found(make)}. "
             "For example `lambda c_minus: ShapedMLP(ShapedReLU(0.0, c_minus))`."
         )
+    check_normals(normals)
     # `solve` takes a start for each path: here each is a point
     paths = np.shape(v0)[0] if np.ndim(v0) == 3 else num_paths
-
-    def at(point: dict[str, float], dt0):
+    limits, longest, clocked, first = [], [], False, None
+    for point in grid.points:
         try:
-            return plan(make(**point), v0, t1, num_paths=paths, dt0=dt0, **asked)
+            limit = make(**point)
+            if first is None:
+                problem = first = check_problem(limit, v0, t1, num_paths=paths, **asked)
+            else:
+                problem = first.of(limit)
+            limits.append(limit)
+            longest.append(longest_step(problem, solver, dt0))
+            clocked |= limit.speeds_up
         except (TypeError, ValueError) as error:
             kind = TypeError if isinstance(error, TypeError) else ValueError
             where = ", ".join(f"{name} = {x:g}" for name, x in point.items())
             raise kind(f"{error} At the grid point {where or '()'}.") from error
-
-    planned = [at(point, dt0) for point in grid.points]
-    steps = [step for _, step in planned if step is not None]
-    if 0 < len(steps) < len(planned):
+    steps = [step for step in longest if step is not None]
+    if 0 < len(steps) < len(longest):
         raise ValueError(
             "`dt0` must be given where some points of the grid have noise and others have "
             "none, which are solved to a tolerance; got None. Pass a step, e.g. "
             f"{min(steps):.3g}, or sweep them apart."
         )
-    least = min(steps, default=None)
-    _check_traceable(make, grid)
-    run, dt0 = at(grid.points[0], least)
+    assert first is not None
+    run, dt0 = decide(first, solver, min(steps, default=None), normals=normals)
     # one program serves all points, those that explode among them
-    clocked = any(one.clocked for one, _ in planned)
-    return dataclasses.replace(run, clocked=clocked), dt0
+    return dataclasses.replace(run, clocked=clocked), limits, dt0
 
 
-def _check_traceable(make: Make, grid: Grid) -> None:
-    """Refuses a `make` that asks for the values of its parameters."""
+def stacked(make: Make, grid: Grid, limits: list[AbstractLimit]) -> AbstractLimit:
+    """The arrays of all limits, along a first axis.
+
+    Not `make`, but these enter the program, and so another `make` of such limits is no
+    other program. What is no array is the same in all: a `make` that asks for the values
+    of its parameters is refused.
+    """
     number = jax.ShapeDtypeStruct((), jnp.result_type(float))
     try:
-        eqx.filter_eval_shape(make, **dict.fromkeys(grid.values, number))
+        shapes = eqx.filter_eval_shape(make, **dict.fromkeys(grid.values, number))
     except (jax.errors.ConcretizationTypeError, jax.errors.TracerArrayConversionError) as e:
         raise TypeError(
             "`make` must build its limit from parameters that JAX traces, so that all of "
             "the grid is one program; got one that asks for their values. Use `jax.numpy` "
             "there, or call `sweep` for each of those values."
         ) from e
+
+    def stack(kind, *leaves):
+        if not isinstance(kind, jax.ShapeDtypeStruct):
+            return None
+        return np.stack([np.asarray(x, kind.dtype) for x in leaves])
+
+    return jax.tree.map(stack, shapes, *limits)
+
+
+def slopes_of(make: Make, grid: Grid, wanted: tuple[str, ...]) -> tuple[AbstractLimit, ...]:
+    """Derivatives of all limits' arrays by each wanted parameter, along a first axis."""
+    dtype = jnp.result_type(float)
+    at = {name: np.array([p[name] for p in grid.points], dtype) for name in grid.values}
+
+    def along(name: str, values: dict[str, Any]) -> AbstractLimit:
+        def made(x: Array) -> AbstractLimit:
+            return eqx.filter(make(**(values | {name: x})), eqx.is_inexact_array)
+
+        return jax.jvp(made, (values[name],), (jnp.ones((), dtype),))[1]
+
+    return tuple(jax.vmap(partial(along, name))(at) for name in wanted)
 
 
 def check_gradients(gradients: Sequence[str], grid: Grid, run: Run) -> tuple[str, ...]:

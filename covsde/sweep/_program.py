@@ -1,9 +1,10 @@
-"""The compiled program: statistics at some points at once, whose parameters are traced."""
+"""The compiled program: statistics at some points at once, whose limits are traced."""
 
 import dataclasses
 from functools import partial
 from typing import NamedTuple
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 from jax import lax
@@ -11,75 +12,72 @@ from jaxtyping import Array, Float, Int, PRNGKeyArray
 
 from .._jit import jit
 from ..ensemble import Survey, Tally, observe
+from ..limits import AbstractLimit
 from ..solve import Run
 from ..statistics import Moments, State
-from ._grid import Make
 
 
 class Points(NamedTuple):
     """What differs from point to point; of one point, or of several along a first axis.
 
-    One key serves them all, or there is one for each.
+    - `limit`: the arrays of the limit. One key serves all points, or there is one for each.
+    - `slopes`: their derivatives by each of the wanted parameters.
     """
 
-    parameters: dict[str, Float[Array, " *n"]]
+    limit: AbstractLimit
+    slopes: tuple[AbstractLimit, ...]
     v0: Float[Array, "*n m m"]
     key: PRNGKeyArray
 
 
 @jit
-def tally_at(make: Make, points: Points, *rest) -> tuple[Tally, State]:
+def tally_at(points: Points, *rest) -> tuple[Tally, State]:
     """The tallies of some points, and the moments of the derivatives there.
 
     What does not depend on the point is computed once, the normals above all and often the
     noise's exponential: on a CPU 8 points take from half the time of one after another
     (an MLP) to as much (a ResNet's gamma with four inputs).
     """
-    axes = Points(0, 0, 0 if points.key.ndim else None)  # pyright: ignore[reportArgumentType]
-    return jax.vmap(lambda point: _tally(make, point, *rest), in_axes=(axes,))(points)
+    axes = Points(0, 0, 0, 0 if points.key.ndim else None)  # pyright: ignore[reportArgumentType]
+    return jax.vmap(lambda point: _tally(point, *rest), in_axes=(axes,))(points)
 
 
 def _tally(
-    make: Make,
     point: Points,
     run: Run,
     survey: Survey,
-    wanted: tuple[str, ...],
     num_paths: Int[Array, ""],
     block: int,
 ) -> tuple[Tally, State]:
     """Block after block of paths, each reduced where it was simulated."""
+    kind = eqx.filter(run.limit, eqx.is_array, inverse=True)
+    moving, still = eqx.partition(point.limit, eqx.is_inexact_array)
 
-    def values(some: Float[Array, " wanted"], begin):
-        parameters = point.parameters | dict(zip(wanted, some, strict=True))
-        here = dataclasses.replace(
-            run, limit=make(**parameters), v0=point.v0, key=point.key
-        )
+    def values(moving: AbstractLimit, begin):
+        limit = eqx.combine(moving, still, kind)
+        here = dataclasses.replace(run, limit=limit, v0=point.v0, key=point.key)
         values, _, running = observe(here, survey, jnp.uint32(0), begin, block)
         return values, running
-
-    some = jnp.asarray([point.parameters[name] for name in wanted])
 
     def add(i, state):
         tally, moments = state
         begin = i * block
         real = jnp.arange(block, dtype=jnp.int32) < num_paths - begin
-        if wanted:
+        if point.slopes:
+            directions = jax.tree.map(lambda *each: jnp.stack(each), *point.slopes)
 
             def along(direction):
                 at = partial(values, begin=begin)
-                return jax.jvp(at, (some,), (direction,), has_aux=True)
+                return jax.jvp(at, (moving,), (direction,), has_aux=True)
 
             # the paths are computed once for all directions
-            now, slopes, running = jax.vmap(along, out_axes=(None, 0, None))(
-                jnp.eye(some.size, dtype=some.dtype)
-            )
+            now, slopes, running = jax.vmap(along, out_axes=(None, 0, None))(directions)
             where = jnp.broadcast_to(running & real[None], slopes.shape)
             moments = Moments().update(moments, slopes, where)
         else:
-            now, running = values(some, begin)
+            now, running = values(moving, begin)
         return survey.update(tally, now, real, running), moments
 
-    shape = (len(wanted), len(survey.names), run.num_saved)
+    shape = (len(point.slopes), len(survey.names), run.num_saved)
     start = survey.start(run.num_saved), Moments().start(shape)
     return lax.fori_loop(jnp.int32(0), -(-num_paths // block), add, start)

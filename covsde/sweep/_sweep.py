@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import TYPE_CHECKING
@@ -21,7 +22,7 @@ from ..ensemble import Observables, check_num_paths, make_survey, tally_on_host
 from ..solve import paths_at_a_time
 from ..statistics import AbstractStatistic, Moments, Quantiles, on_host
 from ._dataset import dataset, results_at
-from ._grid import Make, check_gradients, make_grid, plan_all
+from ._grid import Make, check_gradients, make_grid, plan_all, slopes_of, stacked
 from ._program import Points, tally_at
 
 if TYPE_CHECKING:
@@ -55,8 +56,9 @@ def sweep(
 ) -> xarray.Dataset:
     """Statistics of observables at each point of a grid of parameters, starts and times.
 
-    The parameters are traced: one program is compiled for all points, eight of which run at
-    a time. Path i is that of [`covsde.solve`][] with the same key at every point, so that
+    One program is compiled for all points, eight of which run at a time; and once for any
+    `make` whose limits differ in numbers alone, which may be written anew in each call.
+    Path i is that of [`covsde.solve`][] with the same key at every point, so that
     differences along the grid have a smaller error than the values themselves.
 
     **Arguments:**
@@ -98,7 +100,7 @@ def sweep(
             f"the device; got {num_paths}. Call `covsde.ensemble` at each point."
         )
     grid, v0 = make_grid(parameters), check_covariance(v0, paths_name="starts")
-    run, dt0 = plan_all(
+    run, limits, dt0 = plan_all(
         make,
         grid,
         v0,
@@ -120,30 +122,28 @@ def sweep(
     survey = make_survey(observables, statistics, run)
     wanted = check_gradients(gradients, grid, run)
 
-    m, starts = run.m, run.v0 if run.v0.ndim == 3 else run.v0[None]
-    points = [(point, start) for point in grid.points for start in starts]
-    size = min(_TOGETHER, len(points))
+    m, starts = run.m, np.asarray(run.v0).reshape(-1, run.m, run.m)
+    points = len(starts) * math.prod(grid.shape)
+    size = min(_TOGETHER, points)
     held = size * run.save_times.size * m**2 * (1 + len(wanted))
     block = max(1, min(paths_at_a_time(m), num_paths, _HELD // held))
+    moving = stacked(make, grid, limits), slopes_of(make, grid, wanted)
     results = []
-    for first in range(0, len(points), size):
+    for first in range(0, points, size):
         # the last ones are filled up with the last point
-        index = np.minimum(np.arange(first, first + size), len(points) - 1)
+        index = np.minimum(np.arange(first, first + size), points - 1)
+        of_grid, of_starts = np.divmod(index, len(starts))
         some = Points(
-            {
-                name: jnp.asarray([points[i][0][name] for i in index], float)
-                for name in grid.values
-            },
-            jnp.stack([points[i][1] for i in index]),
-            jax.vmap(partial(jax.random.fold_in, run.key))(index)
+            *jax.tree.map(lambda x, of_grid=of_grid: jnp.asarray(x[of_grid]), moving),
+            v0=jnp.asarray(starts[of_starts]),
+            key=jax.vmap(partial(jax.random.fold_in, run.key))(index)
             if independent
             else run.key,
         )
-        tallies = tally_at(
-            make, some, run, survey, wanted, jnp.asarray(num_paths, jnp.int32), block
-        )
-        for i in range(min(size, len(points) - first)):
-            tally, slopes = jax.tree.map(lambda x, i=i: x[i], jax.device_get(tallies))
+        tallies = tally_at(some, run, survey, jnp.asarray(num_paths, jnp.int32), block)
+        tallies = jax.device_get(tallies)
+        for i in range(min(size, points - first)):
+            tally, slopes = jax.tree.map(lambda x, i=i: x[i], tallies)
             results.append(
                 results_at(survey, tally_on_host(tally), on_host(slopes), wanted)
             )

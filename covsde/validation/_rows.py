@@ -6,8 +6,10 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
+from jaxtyping import Array
 
 from .._results import AbstractSolution
 from ..observables import AbstractObservable, Correlation, LogDet, describing
@@ -75,11 +77,13 @@ def compare(
     Paths and networks that were stopped are left out, on both sides; how many there are
     is a row of its own.
     """
-    states = [_last(solution) for solution in (limit, *networks)]
+    states = (start[None], *(_last(solution) for solution in (limit, *networks)))
+    values = [read_all(tuple(observables.values()), state) for state in states]
     rows, notes, constant = [], [], []
-    for name, f in observables.items():
-        initial = float(read(f, start[None])[0])
-        ours, *theirs = (read(f, state) for state in states)
+    for (name, f), of_one in zip(
+        observables.items(), zip(*values, strict=True), strict=True
+    ):
+        initial, (ours, *theirs) = float(of_one[0][0]), of_one[1:]
         reason = _no_law(f, start, (ours, *theirs))
         if reason is not None:
             notes.append(f"{name} is left out: {reason}.")
@@ -113,12 +117,23 @@ def _last(solution: AbstractSolution) -> np.ndarray:
 
 def read(observable: Callable, states: np.ndarray) -> np.ndarray:
     """An observable of states `(n, ...)`, `(n,)`."""
-    return np.asarray(observable(jnp.asarray(states))).astype(states.dtype)
+    return read_all((observable,), states)[0]
+
+
+def read_all(observables: tuple[Callable, ...], states: np.ndarray) -> list[np.ndarray]:
+    """Each observable of states `(n, ...)`, by one program: each operation is one, else."""
+    return [np.asarray(x) for x in _read(observables, jnp.asarray(states))]
+
+
+@eqx.filter_jit
+def _read(observables: tuple[Callable, ...], states: Array) -> tuple[Array, ...]:
+    return tuple(jnp.asarray(f(states)).astype(states.dtype) for f in observables)
 
 
 def measure(v: np.ndarray) -> dict[AbstractObservable, np.ndarray]:
     """Norms, correlations and determinants of covariances `(n, m, m)`, each `(n,)`."""
-    return {f: read(f, v) for f in describing(v.shape[-1])}
+    observables = describing(v.shape[-1])
+    return dict(zip(observables, read_all(tuple(observables), v), strict=True))
 
 
 def _no_law(f: Callable, start: np.ndarray, samples: tuple[np.ndarray, ...]) -> str | None:
