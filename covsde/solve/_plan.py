@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import diffrax
+import jax
 import jax.numpy as jnp
 from jaxtyping import ArrayLike, Float
 
@@ -82,8 +83,8 @@ class Scheme(NamedTuple):
             limit=problem.limit,
             solver=self.solver,
             v0=problem.v0,
-            steps=jnp.asarray(steps.astype(dtype), dtype),
-            save_times=jnp.asarray(problem.times, dtype),
+            steps=jax.device_put(steps.astype(dtype)),
+            save_times=jax.device_put(problem.times.astype(dtype)),
             dt0=jnp.asarray(dt0, dtype),
             level=problem.stop_level,
             key=problem.key,

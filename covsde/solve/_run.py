@@ -6,7 +6,7 @@ import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Scalar, UInt32
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar, UInt32
 
 from .._normals import Normals
 from ..brownian import BrownianGrid, Motion
@@ -22,6 +22,8 @@ class Run(eqx.Module):
     - `level`: at which paths stop, or None; `between`: also between the ends of steps.
     - `clocked`: whether each path has a clock, whose steps are at most `dt0`.
     - `regular`: whether `v0` is known to be.
+    - `num_steps`: how many of `steps` are taken, all if None. Where only some are, times to
+      save that are before 0 are none.
     """
 
     limit: AbstractLimit
@@ -38,6 +40,7 @@ class Run(eqx.Module):
     normals: Normals = eqx.field(static=True)
     between: bool = eqx.field(static=True)
     clocked: bool = eqx.field(static=True)
+    num_steps: Int[Array, ""] | None = None
 
     @property
     def m(self) -> int:
