@@ -26,7 +26,7 @@ _STEPS = 2**8
 # have the entries of a path lie where the cache keeps few of them at once.
 _PATHS, _LARGE, _ENTRIES = 336, 1008, 2**12
 # Parts of a call, and numbers that it returns: less than the cache holds.
-_PARTS, _RETURNED = 16, 2**21
+_PARTS, _RETURNED = 64, 2**21
 # Entries of states that are computed for nothing, at most, in less time than a program is
 # compiled in.
 _WASTED = 2**23
