@@ -2,7 +2,8 @@
 
 `python -m benchmarks.compilation` starts a process for each number of inputs and repeat,
 and prints the median: what is checked, traced and compiled of a default solve. Importing
-JAX and covsde is not counted.
+JAX and covsde is not counted. `--loop` counts what 20 calls compile that differ in time,
+parameters, paths, level and saved times.
 """
 
 import argparse
@@ -36,13 +37,47 @@ def measure(m: int) -> float:
     return float(done.stdout)
 
 
+def loop() -> list[int]:
+    """Programs that each of 20 calls compiles."""
+    counts, draw = [], np.random.default_rng(0)
+
+    def listen(name: str, seconds: float, **_) -> None:
+        counts[-1] += name.endswith("backend_compile_duration")
+
+    v0, key = start(2), jax.random.key(0)
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    for i in range(20):
+        t1, num_paths = draw.uniform(0.2, 2.0), int(draw.integers(500, 20_000))
+        saveat = np.linspace(0, t1, 5 + i % 4)
+        counts.append(0)
+        if i % 2:
+            activation = covsde.ShapedSmooth(lambda x: jax.numpy.tanh(x), 1.0 + i)
+            level = None if i % 4 == 1 else 4.0 + i
+        else:
+            activation, level = covsde.ShapedReLU(0.0, -1.0 / (1 + i)), None
+        covsde.solve(
+            covsde.ShapedMLP(activation),
+            v0,
+            t1,
+            key=jax.random.fold_in(key, i),
+            num_paths=num_paths,
+            saveat=saveat,
+            stop_above=level,
+        )
+    return counts
+
+
 def main() -> None:
     """Prints the table."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("--m", type=int, nargs="*", default=[2, 4, 8, 16, 64])
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--one", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--loop", action="store_true", help="count what 20 calls compile")
     arguments = parser.parse_args()
+    if arguments.loop:
+        print("programs that each call compiles:", *loop())
+        return
     if arguments.one is not None:
         print(first_call(arguments.one))
         return

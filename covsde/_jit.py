@@ -24,6 +24,12 @@ CPU_OPTIONS = {
 }
 
 
+def at_top(x: Any) -> bool:
+    """Whether `x` is known, and what is computed of it will be."""
+    # what is made of constants is traced where everything is
+    return is_concrete((x, jnp.zeros(())))
+
+
 def jit(fn: Callable[_P, _T]) -> Callable[_P, _T]:
     """`equinox.filter_jit`, of which each program runs on one thread of a CPU.
 
@@ -35,10 +41,8 @@ def jit(fn: Callable[_P, _T]) -> Callable[_P, _T]:
 
     @functools.wraps(fn)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        # what is made of constants is traced where everything is
-        top = is_concrete((args, kwargs, jnp.zeros(())))
         on_cpu = jax.default_backend() == "cpu"
-        if not (top and on_cpu):
+        if not (on_cpu and at_top((args, kwargs))):
             return within(*args, **kwargs)
         if not _any_asks_lapack((args, kwargs)):
             return alone(*args, **kwargs)

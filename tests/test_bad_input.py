@@ -774,7 +774,7 @@ def nothing_runs(monkeypatch):
     def run(*_args, **_kwargs):
         pytest.fail("bad input was simulated")
 
-    monkeypatch.setattr(sys.modules["covsde.solve._solve"], "_simulate", run)
+    monkeypatch.setattr(sys.modules["covsde.solve._reuse"], "_simulate", run)
     monkeypatch.setattr(diffrax, "diffeqsolve", run)
     monkeypatch.setattr(oracles._gram, "run", run)
     monkeypatch.setattr(oracles._weights, "run", run)

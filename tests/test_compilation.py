@@ -7,7 +7,12 @@ import sys
 import warnings
 
 import jax
+import numpy as np
 import pytest
+
+import covsde
+from covsde._jit import jit
+from covsde.solve import plan, simulate, simulated
 
 pytest.importorskip("typer")
 pytest.importorskip("rich")
@@ -92,6 +97,76 @@ def test_a_second_process_compiles_nothing(processes):
     )
     assert first.get(found, 0) < first[asked]
     assert second[found] == second[asked] == first[asked]
+
+
+# What a loop compiles
+
+
+@pytest.fixture
+def compiled():
+    """How many programs were compiled since it was asked last."""
+    names = []
+
+    def listen(name, seconds, **_):
+        names.extend([name] if name.endswith("backend_compile_duration") else [])
+
+    def asked():
+        number = len(names)
+        names.clear()
+        return number
+
+    jax.monitoring.register_event_duration_secs_listener(listen)
+    yield asked
+    jax.monitoring.unregister_event_duration_listener(listen)
+
+
+def test_a_loop_compiles_once(compiled):
+    """Over times, parameters, paths, saved times, levels, keys, starts and functions."""
+    one, v0 = np.ones((2, 2)), np.eye(2)
+
+    def relu(i, t1, num_paths, saved, **asked):
+        limit = covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0 / i))
+        key, start = jax.random.key(i), jax.numpy.asarray(v0 + 0.1 * i * one)
+        saveat = np.linspace(0, t1, saved)
+        return covsde.solve(
+            limit, start, t1, key=key, num_paths=num_paths, saveat=saveat, **asked
+        )
+
+    def smooth(i):
+        limit = covsde.ShapedMLP(covsde.ShapedSmooth(lambda x: jax.numpy.tanh(x), 2.0 + i))
+        return covsde.solve(
+            limit, v0, 0.1 * i, key=jax.random.key(i), num_paths=99 * i, stop_above=3.0 + i
+        )
+
+    relu(1, 0.3, 100, 3)
+    assert compiled() > 0  # this is how it is known
+    relu(2, 1.7, 1100, 4)
+    relu(3, 0.05, 17_000, 3, dt0=1e-3)
+    assert compiled() == 0
+    smooth(1)
+    assert compiled() > 0
+    smooth(2)
+    assert compiled() == 0
+
+
+def test_room_changes_no_number(optimised):
+    """Nor does it matter how paths are put together."""
+    limit, starts = covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0)), np.eye(2) + 0.1
+    run, _ = plan(
+        limit,
+        starts,
+        0.7,
+        key=jax.random.key(0),
+        num_paths=1200,
+        saveat=np.array([0.0, 0.1, 0.33]),
+        stop_above=2.0,
+    )
+    for found, exact in zip(
+        jax.tree.leaves(simulated(run, 1200)),
+        jax.tree.leaves(jit(simulate)(run, 1200)),
+        strict=True,
+    ):
+        assert found.shape == exact.shape and found.tobytes() == np.asarray(exact).tobytes()
 
 
 # What the command line keeps

@@ -1,7 +1,7 @@
 """Shaped smooth activations: any smooth function, by its derivatives at one point."""
 
 from collections.abc import Callable
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import equinox as eqx
 import jax
@@ -26,8 +26,32 @@ from ..references import NEURAL_COVARIANCE_SDE
 from ._base import AbstractActivation, check_exponent, power_of_width
 
 
+class Expansion(eqx.Module):
+    """All that a drift asks of an activation, as numbers: its derivatives at the centre."""
+
+    derivatives: tuple[Array, Array, Array, Array]
+
+
+def expanded(tree: Any) -> Any:
+    """The same, whose shaped activations are numbers and no functions.
+
+    For what is compiled: two functions are two programs, be they written alike.
+    """
+
+    def one(x):
+        if type(x) is not ShapedSmooth:
+            return x
+        with jax.ensure_compile_time_eval():
+            expansion = Expansion(taylor_derivatives(x.fn, x.center))
+        return eqx.tree_at(lambda x: x.fn, x, expansion)
+
+    return jax.tree.map(one, tree, is_leaf=lambda x: type(x) is ShapedSmooth)
+
+
 def taylor_derivatives(fn: Callable, x: Scalar) -> tuple[Array, Array, Array, Array]:
     """`φ, φ', φ'', φ'''` at `x`, by Taylor-mode automatic differentiation."""
+    if isinstance(fn, Expansion):
+        return fn.derivatives
     one, zero = jnp.ones_like(x), jnp.zeros_like(x)
     try:
         value, (d1, d2, d3) = jet(fn, (x,), ((one, zero, zero),))

@@ -17,7 +17,7 @@ from .._checks import is_concrete
 from .._jit import jit
 from .._normals import Normals
 from ..limits import AbstractLimit
-from ..solve import Run, paths_at_a_time, plan, simulate
+from ..solve import Run, paths_at_a_time, plan, simulate, with_room_for_steps
 from ..statistics import AbstractStatistic
 from ._accumulate import accumulate
 from ._checkpoint import Checkpoint
@@ -138,7 +138,7 @@ def ensemble(
     made = recipe(run, survey, num_paths, dt0, whole=of == 1 and folder is None)
 
     tally = accumulate(
-        run,
+        with_room_for_steps(run),
         survey,
         paths,
         made,
@@ -173,5 +173,5 @@ def _samples(run: Run, paths: Range) -> Samples | None:
     if run.v0.ndim == 3:
         own = run.v0[paths.first : paths.last]
         run = eqx.tree_at(lambda run: run.v0, run, own)
-    some = _simulate(run, paths.size, jnp.uint32(paths.first))
+    some = _simulate(with_room_for_steps(run), paths.size, jnp.uint32(paths.first))
     return Samples(np.asarray(some.vs[:, : run.num_saved]), np.asarray(some.stopped_at))

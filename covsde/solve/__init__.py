@@ -4,6 +4,7 @@ from ._defaults import default_solver, default_step
 from ._integrate import Paths, integrate
 from ._kind import check_covariances, check_kind
 from ._plan import Scheme, decide, longest_step, plan
+from ._reuse import simulated, with_room_for_steps
 from ._run import Run, cells_per_step
 from ._simulate import paths_at_a_time, simulate
 from ._solve import solve, solved
@@ -26,7 +27,9 @@ __all__ = [
     "paths_at_a_time",
     "plan",
     "simulate",
+    "simulated",
     "solve",
     "solved",
     "step_times",
+    "with_room_for_steps",
 ]

@@ -137,17 +137,22 @@ def by_clocks(
     start: Any,
     save_times: Float[Array, " k"],
     size: int,
+    wanted: Array | None = None,
 ) -> tuple[Array, dict[str, Array], Fates]:
     """What is read of the states, `(k, num_paths, …)`, the functionals, and all fates.
 
     The paths are simulated in parts of this `size`, a divisor of their number. They wait
-    for each other where they are saved.
+    for each other where they are saved. Of those beyond what is `wanted`, if that is given,
+    nothing is known.
     """
     paths = stepper.motion.paths
     zero = jnp.zeros(paths.shape, save_times.dtype)
     place = jnp.arange(paths.size)
     number = jnp.zeros(paths.shape, jnp.uint32)
     carry = stepper.start(start, save_times[-1])
+    if wanted is not None:  # the others do nothing
+        fates = carry.fates.stopped(place >= wanted, zero, LOST)
+        carry = carry._replace(fates=fates)
     pool = Clocked(carry, zero, number, paths, place)
 
     def to(pool: Clocked, target: Array):

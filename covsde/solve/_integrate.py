@@ -4,6 +4,7 @@ import dataclasses
 import math
 from typing import NamedTuple, cast
 
+import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
@@ -63,7 +64,7 @@ def on_grid(run: Run, motion: Motion) -> Paths:
     if isinstance(solver, AbstractFactorSolver) and not watched:
         # else states would be looked at between the flows
         start = solver.begin(cast(Lower, start))
-    (ys, kept), last = by_grid(stepper, start, steps, save_times)
+    (ys, kept), last = by_grid(stepper, start, steps, save_times, run.num_steps)
     fates, drift = last.fates, stepper.limit.drift
 
     @recomputed
@@ -75,8 +76,15 @@ def on_grid(run: Run, motion: Motion) -> Paths:
             finite = jnp.ones(motion.paths.shape, bool)
         return read(y), finite
 
+    def reading(now):
+        if run.num_steps is None:
+            return finished(now)
+        told = jax.eval_shape(finished, now)
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), told)
+        return lax.cond(now[0] >= 0, finished, lambda _: nothing, now)
+
     # what is made of a state is made afterwards, and not in every step
-    vs, finite = lax.map(finished, (save_times, ys))
+    vs, finite = lax.map(reading, (save_times, ys))
     # a path may explode in the very last flow
     gone = EXPLODED if _stays(solver) else LOST
     fates = fates.stopped(fates.running & ~finite[-1], steps[-1], gone)
@@ -88,15 +96,16 @@ def on_grid(run: Run, motion: Motion) -> Paths:
     return _paths(lax.map(told, (save_times, vs, finite)), kept, fates)
 
 
-def on_clocks(run: Run, motion: Motion, part: int) -> Paths:
-    """Paths by steps of their own, in parts of so many of them."""
+def on_clocks(run: Run, motion: Motion, part: int, wanted: Array | None = None) -> Paths:
+    """Paths by steps of their own, in parts of so many; all, or as many as `wanted`."""
     solver = run.solver
     most = getattr(solver, "most", 1 / 8)
     if hasattr(solver, "most"):  # the clock slows it down, and loses no time
         solver = dataclasses.replace(solver, most=math.inf)  # pyright: ignore
     stepper = _stepper(dataclasses.replace(run, solver=solver), motion)
     clock = Clock(run.dt0, most, run.save_times[-1])
-    return _paths(*by_clocks(stepper, clock, _start(run, motion), run.save_times, part))
+    start = _start(run, motion)
+    return _paths(*by_clocks(stepper, clock, start, run.save_times, part, wanted))
 
 
 def _stepper(run: Run, motion: Motion) -> Stepper:

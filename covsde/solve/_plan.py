@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import diffrax
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float
@@ -97,9 +98,9 @@ class Scheme(NamedTuple):
             limit=problem.limit,
             solver=self.solver,
             v0=problem.v0,
-            steps=jnp.asarray(steps.astype(dtype)),
-            save_times=jnp.asarray(problem.times.astype(dtype)),
-            dt0=jnp.asarray(dtype.type(dt0)),
+            steps=jax.device_put(steps.astype(dtype)),
+            save_times=jax.device_put(problem.times.astype(dtype)),
+            dt0=jax.device_put(dtype.type(dt0)),
             level=problem.stop_level,
             key=problem.key,
             functionals=functionals,

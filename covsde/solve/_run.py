@@ -6,7 +6,7 @@ import diffrax
 import equinox as eqx
 import jax.numpy as jnp
 import numpy as np
-from jaxtyping import Array, Float, PRNGKeyArray, Scalar, UInt32
+from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar, UInt32
 
 from .._normals import Normals
 from ..brownian import BrownianGrid, Motion
@@ -23,6 +23,8 @@ class Run(eqx.Module):
     - `clocked`: whether each path has a clock, whose steps are at most `dt0`.
     - `by_tolerance`: whether it is an ordinary equation, whose steps a tolerance chooses.
     - `regular`: whether `v0` is known to be.
+    - `num_steps`: how many of `steps` are taken, all if None. Where only some are, times to
+      save that are before 0 are none.
     """
 
     limit: AbstractLimit
@@ -40,6 +42,7 @@ class Run(eqx.Module):
     between: bool = eqx.field(static=True)
     clocked: bool = eqx.field(static=True)
     by_tolerance: bool = eqx.field(static=True, default=False)
+    num_steps: Int[Array, ""] | None = None
 
     @property
     def m(self) -> int:

@@ -37,18 +37,32 @@ def _spread(count: int) -> int:
     return _LINE * (-(-count // _LINE) | 1) if count > _LEAST_AT_A_TIME else count
 
 
-def simulate(run: Run, num_paths: int, first_path: Int[Array, ""] | int = 0) -> Paths:
+def paths_in_a_part(run: Run) -> int:
+    """As many paths of this run as are simulated together."""
+    most = paths_at_a_time(run.m)
+    # where few lag behind, others wait for them
+    return _spread(max(_LEAST_AT_A_TIME, most // 4)) if run.clocked else most
+
+
+def simulate(
+    run: Run,
+    num_paths: int,
+    first_path: Int[Array, ""] | int = 0,
+    size: int | None = None,
+    wanted: Int[Array, ""] | None = None,
+) -> Paths:
     """Paths from a global index on. To be compiled.
 
+    They are simulated in parts of this `size`; None picks one. Of those that begin beyond
+    what is `wanted`, a number that may be known only as the program runs, nothing is known.
     A `v0` for each path is that of these paths.
     """
     if run.by_tolerance:
         return _without_noise(run, num_paths)
-    most = paths_at_a_time(run.m)
-    if run.clocked:  # where few lag behind, others wait for them
-        most = _spread(max(_LEAST_AT_A_TIME, most // 4))
-    count = -(-num_paths // most)
-    size = _spread(-(-num_paths // count))
+    if size is None:
+        count = -(-num_paths // paths_in_a_part(run))
+        size = _spread(-(-num_paths // count))
+    count = -(-num_paths // size)
     paths = jnp.asarray(first_path, jnp.uint32)
     paths = paths + jnp.arange(count * size, dtype=jnp.uint32)
     if run.v0.ndim == 3:  # the last part is filled up with the last start
@@ -56,9 +70,9 @@ def simulate(run: Run, num_paths: int, first_path: Int[Array, ""] | int = 0) -> 
         last = jnp.broadcast_to(run.v0[-1:], (fill, *run.v0.shape[1:]))
         run = dataclasses.replace(run, v0=jnp.concatenate([run.v0, last]))
     done = (
-        on_clocks(run, run.motion(paths), size)
+        on_clocks(run, run.motion(paths), size, wanted)
         if run.clocked
-        else _in_parts(run, paths, size)
+        else _in_parts(run, paths, size, wanted)
     )
     return jax.tree.map(lambda x: x[:num_paths], done)
 
@@ -70,14 +84,16 @@ def _without_noise(run: Run, num_paths: int) -> Paths:
     return Paths(vs, jnp.broadcast_to(stopped_at, num_paths), {})
 
 
-def _in_parts(run: Run, paths: Array, size: int) -> Paths:
+def _in_parts(run: Run, paths: Array, size: int, wanted: Array | None) -> Paths:
     """On the grid, part after part."""
 
     def part(which):
         paths, v0 = which
         return on_grid(dataclasses.replace(run, v0=v0), run.motion(paths))
 
-    if paths.size * num_stored(run.m) * run.steps.size > _ENTRIES_KEPT:
+    if wanted is not None:
+        part = _of_these(part, paths[0], wanted)
+    elif paths.size * num_stored(run.m) * run.steps.size > _ENTRIES_KEPT:
         part = jax.checkpoint(part, prevent_cse=False)
     parts, v0 = paths.reshape(-1, size), run.v0
     if v0.ndim == 3:
@@ -85,3 +101,14 @@ def _in_parts(run: Run, paths: Array, size: int) -> Paths:
     else:
         done = lax.map(lambda paths: part((paths, v0)), parts)
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), done)
+
+
+def _of_these(part, first: Array, wanted: Array):
+    """The same of parts with paths that are wanted; of others zeros, for nothing."""
+
+    def only(which):
+        told = jax.eval_shape(part, which)
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), told)
+        return lax.cond(which[0][0] - first < wanted, part, lambda _: nothing, which)
+
+    return only

@@ -7,9 +7,9 @@ from collections.abc import Mapping
 import diffrax
 import jax
 import jax.numpy as jnp
+import numpy as np
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
-from .._jit import jit
 from .._normals import Normals
 from .._problem import Problem, check_problem
 from ..functionals import AbstractFunctional
@@ -17,9 +17,7 @@ from ..limits import AbstractLimit
 from ..solution import Solution, solution_of
 from ._ode import check_reached
 from ._plan import decide
-from ._simulate import simulate
-
-_simulate = jit(simulate)
+from ._reuse import simulated
 
 
 def solve(
@@ -90,18 +88,25 @@ def solved(
     """The solution of a checked problem."""
     run, dt0 = decide(problem, solver, dt0, functionals, normals)
     num_paths, saved = problem.num_paths, slice(run.num_saved)
-    paths = _simulate(run, 1 if run.one_path else num_paths)
+    paths = simulated(run, 1 if run.one_path else num_paths)
     if run.by_tolerance:
         check_reached(paths.vs)
-    paths = jax.tree.map(lambda x: jnp.broadcast_to(x, (num_paths, *x.shape[1:])), paths)
+    # NumPy's numbers are cut before they are JAX's, which compiles each operation
+    numpy = np if isinstance(paths.vs, np.ndarray) else jnp
+    if run.one_path:
+        paths = jax.tree.map(
+            lambda x: numpy.broadcast_to(x, (num_paths, *x.shape[1:])), paths
+        )
     return solution_of(
-        ts=run.ts,
-        vs=paths.vs[:, saved],
-        stopped_at=paths.stopped_at,
+        ts=jax.device_put(problem.save_times.astype(run.v0.dtype)),
+        vs=jax.device_put(paths.vs[:, saved]),
+        stopped_at=jax.device_put(paths.stopped_at),
         limit=run.limit,
         key=run.key,
         solver=run.solver,
         dt0=dt0,
-        projections=paths.projections,
-        functionals={name: paths.kept[name][:, saved] for name in run.functionals},
+        projections=jax.device_put(paths.projections),
+        functionals={
+            name: jax.device_put(paths.kept[name][:, saved]) for name in run.functionals
+        },
     )
