@@ -135,10 +135,10 @@ def test_a_loop_compiles_once(compiled):
     def smooth(i):
         limit = covsde.ShapedMLP(covsde.ShapedSmooth(lambda x: jax.numpy.tanh(x), 2.0 + i))
         return covsde.solve(
-            limit, v0, 0.1 * i, key=jax.random.key(i), num_paths=99 * i, stop_above=3.0 + i
+            limit, v0, 0.1 * i, key=jax.random.key(i), num_paths=199 * i, stop_above=3.0 + i
         )
 
-    relu(1, 0.3, 100, 3)
+    relu(1, 0.3, 200, 3)
     assert compiled() > 0  # this is how it is known
     relu(2, 1.7, 1100, 4)
     relu(3, 0.05, 17_000, 3, dt0=1e-3)

@@ -788,7 +788,7 @@ def test_refusals():
         laws.OneInput(-1.0).surviving(below_one, 1.0, 1.0)
     with pytest.raises(ValueError, match="`d0`"):
         laws.TwoTokens(ShapedAttention(0.5, 1.0)).surviving(below_one, 0.0, 1.0)
-    with pytest.raises(ValueError, match=r"`tau` must be a number in \(0, 500\]"):
+    with pytest.raises(ValueError, match=r"`tau` must be a number in \[1e-20, 500\]"):
         laws.FreeLogNormal(0.0)
     with pytest.raises(ValueError, match="`index` must be less than m = 3"):
         laws.log_pivot_law(V0, 3, T)

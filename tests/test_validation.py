@@ -231,7 +231,7 @@ def test_a_report_of_the_unshaped_limit_is_saved_and_drawn(tmp_path):
         ({"v0": jnp.array([[1.0, 2.0], [2.0, 1.0]])}, "`v0` must be positive"),
         (
             {"solver": covsde.GeodesicStrang()},
-            r"`solver` must be LinearParabola\(\).*Geodesic.*`dt0`",
+            r"`solver` must be LinearParabola\(\).*Geodesic.*Pass that one",
         ),
         ({"stop_above": 8.0}, "`stop_above` must be None.*got 8.0.*Leave it out"),
         ({"method": "angles"}, '`method` must be "gram" or "weights".*angles.*same law'),

@@ -3,6 +3,7 @@
 from ._base import AbstractActivation, Identity
 from ._base import check_shaped as check_shaped
 from ._relu import ShapedReLU, nu
-from ._smooth import ShapedSmooth, expanded
+from ._smooth import ShapedSmooth
+from ._smooth import expanded as expanded
 
-__all__ = ["AbstractActivation", "Identity", "ShapedReLU", "ShapedSmooth", "expanded", "nu"]
+__all__ = ["AbstractActivation", "Identity", "ShapedReLU", "ShapedSmooth", "nu"]

@@ -24,6 +24,8 @@ _STEPS = 2**8
 # Paths of a part, and of one whose matrices are small. The last part is filled up, of a
 # round number of paths with few. Each is an odd number of cache lines (`paths_at_a_time`).
 _PATHS, _LARGE, _ENTRIES = 328, 1000, 2**12
+# Those of the only part of fewer: a step of a path may be dear.
+_FEW = (1, 8, 40, 168)
 # Parts of a call, and numbers that it returns: less than the cache holds.
 _PARTS, _RETURNED = 64, 2**21
 # Entries of states that are computed for nothing, at most, in less time than a program is
@@ -40,12 +42,14 @@ def simulated(run: Run, num_paths: int) -> Paths:
     if run.by_tolerance or jax.default_backend() != "cpu" or not at_top(run):
         return _simulate(run, num_paths)
     k, num_steps, run = run.save_times.size, run.steps.size - 1, with_room_for_steps(run)
-    size = min(_paths(run), paths_in_a_part(run))
+    size = _paths(run, num_paths)
     if -num_paths % size * num_steps * num_stored(run.m) > _WASTED:
         return jax.tree.map(np.asarray, _simulate(run, num_paths))
     run = with_room_for_times(run)
     returned = size * run.save_times.size * run.m**2
     parts = min(_PARTS, 2 ** int(math.log2(max(1, _RETURNED // returned))))
+    if size in _FEW:
+        parts = 1
     if run.clocked:  # parts in which nothing is left to do are looked at again and again
         parts = min(parts, _power(-(-num_paths // size)))
     at_once = size * parts
@@ -58,10 +62,11 @@ def simulated(run: Run, num_paths: int) -> Paths:
     return jax.tree.map(lambda *some: np.concatenate(some), *done)
 
 
-def _paths(run: Run) -> int:
+def _paths(run: Run, num_paths: int) -> int:
     """Those of a part, as far as this goes: with clocks, few wait for one that lags."""
     large = not run.clocked and _LARGE * num_stored(run.m) <= _ENTRIES
-    return _LARGE if large else _PATHS
+    most = min(_LARGE if large else _PATHS, paths_in_a_part(run))
+    return min((few for few in _FEW if num_paths <= few < most), default=most)
 
 
 def _some(run: Run, first: int, wanted: int, at_once: int, size: int, k: int) -> Paths:
