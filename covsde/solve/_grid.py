@@ -1,5 +1,6 @@
 """A grid of steps that all paths share."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -19,6 +20,17 @@ _AT_ONCE = 16
 
 # Of what is recomputed within a loop nothing can be common with what was computed.
 recomputed = partial(jax.checkpoint, prevent_cse=False)
+
+
+def where_wanted(wanted: Callable[[Any], Array], f: Callable) -> Callable:
+    """`f` of what is wanted; of all else zeros, for nothing."""
+
+    def only(x: Any) -> Any:
+        told = jax.eval_shape(f, x)
+        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), told)
+        return lax.cond(wanted(x), f, lambda _: nothing, x)
+
+    return only
 
 
 def by_grid(

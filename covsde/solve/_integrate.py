@@ -4,7 +4,6 @@ import dataclasses
 import math
 from typing import NamedTuple, cast
 
-import jax
 import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Float, Int
@@ -22,7 +21,7 @@ from ..matrices import Lower, Symmetric, factorise
 from ..solvers import AbstractFactorSolver, ProjectedEuler
 from ..states import Number, read
 from ._clock import Clock, by_clocks
-from ._grid import by_grid, recomputed
+from ._grid import by_grid, recomputed, where_wanted
 from ._run import Run
 from ._stepper import Stepper
 
@@ -76,15 +75,10 @@ def on_grid(run: Run, motion: Motion) -> Paths:
             finite = jnp.ones(motion.paths.shape, bool)
         return read(y), finite
 
-    def reading(now):
-        if run.num_steps is None:
-            return finished(now)
-        told = jax.eval_shape(finished, now)
-        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), told)
-        return lax.cond(now[0] >= 0, finished, lambda _: nothing, now)
-
+    if run.num_steps is not None:  # there is room for more times than there are
+        finished = where_wanted(lambda now: now[0] >= 0, finished)
     # what is made of a state is made afterwards, and not in every step
-    vs, finite = lax.map(reading, (save_times, ys))
+    vs, finite = lax.map(finished, (save_times, ys))
     # a path may explode in the very last flow
     gone = EXPLODED if _stays(solver) else LOST
     fates = fates.stopped(fates.running & ~finite[-1], steps[-1], gone)

@@ -7,7 +7,6 @@ from typing import Any, NamedTuple
 
 import diffrax
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
@@ -93,21 +92,14 @@ class Scheme(NamedTuple):
         problem, functionals = self.problem, check_functionals(functionals)
         check_tilts(problem.limit, functionals)
         steps, dt0 = self.steps(dt0)
-        dtype = problem.v0.dtype
-        run = Run(
-            limit=problem.limit,
-            solver=self.solver,
-            v0=problem.v0,
-            steps=jax.device_put(steps.astype(dtype)),
-            save_times=jax.device_put(problem.times.astype(dtype)),
-            dt0=jax.device_put(dtype.type(dt0)),
-            level=problem.stop_level,
-            key=problem.key,
+        run = _made(
+            problem,
+            self.solver,
+            steps,
+            dt0,
+            normals,
             functionals=functionals,
-            num_saved=problem.save_times.size,
             regular=self.regular,
-            normals=check_normals(normals),
-            between=True,
             clocked=problem.limit.speeds_up,
         )
         return run, dt0
@@ -126,26 +118,41 @@ def decide(
     """
     if functionals or not _by_tolerance(problem, solver, dt0):
         return Scheme.of(problem, solver).run(dt0, functionals, normals)
+    run = _made(problem, SOLVER, problem.times, problem.t1, normals, by_tolerance=True)
+    return run, None
+
+
+def _made(
+    problem: Problem,
+    solver: diffrax.AbstractSolver,
+    steps: np.ndarray,
+    dt0: float,
+    normals: Normals,
+    *,
+    functionals: dict[str, AbstractFunctional] | None = None,
+    regular: bool = False,
+    clocked: bool = False,
+    by_tolerance: bool = False,
+) -> Run:
+    """The run of a problem by a solver, with its arrays in the dtype of the start."""
     dtype = problem.v0.dtype
-    times = jnp.asarray(problem.times, dtype)
-    run = Run(
+    return Run(
         limit=problem.limit,
-        solver=SOLVER,
+        solver=solver,
         v0=problem.v0,
-        steps=times,
-        save_times=times,
-        dt0=jnp.asarray(problem.t1, dtype),
+        steps=jax.device_put(steps.astype(dtype)),
+        save_times=jax.device_put(problem.times.astype(dtype)),
+        dt0=jax.device_put(dtype.type(dt0)),
         level=problem.stop_level,
         key=problem.key,
-        functionals={},
+        functionals=functionals or {},
         num_saved=problem.save_times.size,
-        regular=False,
+        regular=regular,
         normals=check_normals(normals),
         between=True,
-        clocked=False,
-        by_tolerance=True,
+        clocked=clocked,
+        by_tolerance=by_tolerance,
     )
-    return run, None
 
 
 def longest_step(

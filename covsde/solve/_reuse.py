@@ -48,7 +48,7 @@ def simulated(run: Run, num_paths: int) -> Paths:
     run = with_room_for_times(run)
     returned = size * run.save_times.size * run.m**2
     parts = min(_PARTS, 2 ** int(math.log2(max(1, _RETURNED // returned))))
-    if size in _FEW:
+    if num_paths <= size and size in _FEW:  # many may be in parts of as many
         parts = 1
     if run.clocked:  # parts in which nothing is left to do are looked at again and again
         parts = min(parts, _power(-(-num_paths // size)))

@@ -8,6 +8,7 @@ from jax import lax
 from jaxtyping import Array, Int
 
 from ..matrices import num_stored
+from ._grid import where_wanted
 from ._integrate import Paths, on_clocks, on_grid
 from ._ode import without_noise
 from ._run import Run
@@ -92,7 +93,7 @@ def _in_parts(run: Run, paths: Array, size: int, wanted: Array | None) -> Paths:
         return on_grid(dataclasses.replace(run, v0=v0), run.motion(paths))
 
     if wanted is not None:
-        part = _of_these(part, paths[0], wanted)
+        part = where_wanted(lambda which: which[0][0] - paths[0] < wanted, part)
     elif paths.size * num_stored(run.m) * run.steps.size > _ENTRIES_KEPT:
         part = jax.checkpoint(part, prevent_cse=False)
     parts, v0 = paths.reshape(-1, size), run.v0
@@ -101,14 +102,3 @@ def _in_parts(run: Run, paths: Array, size: int, wanted: Array | None) -> Paths:
     else:
         done = lax.map(lambda paths: part((paths, v0)), parts)
     return jax.tree.map(lambda x: x.reshape(-1, *x.shape[2:]), done)
-
-
-def _of_these(part, first: Array, wanted: Array):
-    """The same of parts with paths that are wanted; of others zeros, for nothing."""
-
-    def only(which):
-        told = jax.eval_shape(part, which)
-        nothing = jax.tree.map(lambda x: jnp.zeros(x.shape, x.dtype), told)
-        return lax.cond(which[0][0] - first < wanted, part, lambda _: nothing, which)
-
-    return only
