@@ -33,6 +33,9 @@ from .matrices import (
 # Share of `V` that a flow leaves, in every direction, where its step is too long for it.
 _LEAST = 1 / 16
 
+# Growth of V within one flow that counts as an explosion
+EXPLOSION = 1e6
+
 
 def positive_definite_flow(
     drift: Callable[[Symmetric], Symmetric], factor: Lower, h
@@ -157,6 +160,19 @@ def _nearest(
 def _rounding(v: Symmetric) -> float:
     """A pivot of a correlation matrix that is as good as zero."""
     return SINGULAR_PIVOT * v.m * float(jnp.finfo(v.dtype).eps)
+
+
+def unexploded(moved: Lower, factor: Lower) -> Lower:
+    """`moved`, NaN where `tr V` has grown beyond the scale of all that is known.
+
+    What acts after it would make of a number without meaning one that looks sound.
+    """
+
+    def trace(factor: Lower) -> Array:
+        return factor.sum_rows(factor.squared_rows())
+
+    bounded = trace(moved) < EXPLOSION * trace(factor)
+    return moved * jnp.where(bounded, 1.0, jnp.nan)
 
 
 _State = TypeVar("_State")

@@ -218,6 +218,15 @@ def test_a_path_is_the_same_whatever_runs_with_it():
     np.testing.assert_array_equal(many.vs[:70], few.vs)
 
 
+def test_a_drift_that_explodes_within_a_flow_says_so():
+    """By Heun's step V grew 1e43 times, and the activation after it left a rank of one."""
+    drift = ShapedAttention(0.7, 0.3).drift
+    for start in (np.eye(4), np.diag([1.0, 0.0, 1.0, 1.0])):
+        v = jnp.asarray(start + 1374 * np.diag([0.0, 0.0, 0.0, 1.0]))
+        moved = drift.flow(jnp.zeros(()), jnp.asarray(0.025), factorise(v), None)
+        assert np.all(np.isnan(moved.squared_rows()))
+
+
 def test_lost_paths_are_told():
     pytest.importorskip("typer")
     from covsde.cli._solve import summary

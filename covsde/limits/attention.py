@@ -21,7 +21,7 @@ from ..equations import (
     Equation,
     Symbol,
 )
-from ..flows import where_leaving_span
+from ..flows import unexploded, where_leaving_span
 from ..matrices import (
     Lower,
     Square,
@@ -225,12 +225,13 @@ class AttentionDrift(AbstractDrift):
 
         one = Square.identity(m, factor.batch, factor.dtype)
         within = multiply(factor, triangularise(_heun(in_frame_of_l, one, time)))
-        return where_leaving_span(
+        moved = where_leaving_span(
             factor,
             self.batched(t, gram(factor), args),
             within,
             lambda: semidefinite_cholesky(gram_square(_heun(in_place, start, time))),
         )
+        return unexploded(moved, factor)
 
     def speed(self, factor):
         """`s² tr(PVPV)/m²`, the rate at which V grows."""

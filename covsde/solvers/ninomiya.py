@@ -10,6 +10,7 @@ from jaxtyping import Array
 
 from .._checks import found, is_concrete, is_real
 from ..diffusions import Tangent
+from ..flows import unexploded
 from ..matrices import (
     Lower,
     Square,
@@ -22,9 +23,6 @@ from ..matrices import (
 )
 from ..terms import BoundNoise
 from ._base import AbstractStrangSolver, halves, within_span
-
-# Growth of V within one step that counts as an explosion
-EXPLOSION = 1e6
 
 
 def _most(x) -> float:
@@ -80,7 +78,8 @@ class NinomiyaNinomiya(AbstractStrangSolver):
         z2 = jax.tree.map(lambda a, b, z: a + b - z, first, second, z1)
         left, right = two_flows(noise, factor, z1, z2, h)
         moved = multiply(factor, right)
-        return moved if left is None else multiplied_left(left, moved)
+        moved = moved if left is None else multiplied_left(left, moved)
+        return unexploded(moved, factor)
 
 
 def slowed(speed: Array, most: float) -> Array:
@@ -146,14 +145,7 @@ def two_flows(noise: BoundNoise, factor: Lower, z1, z2, h) -> tuple[Square | Non
     frame = Frame(one if from_left else None, one)
     for tangent in (along, along_with_correction):
         frame = runge_kutta(lambda f, at=tangent: f.along(at(f.of(start))), frame)
-    left = None if frame.left is None else unexploded(frame.left)
-    return left, triangularise(unexploded(frame.right))
-
-
-def unexploded(m: Square) -> Square:
-    """NaN for a flow that leaves the scale of all that is known."""
-    bounded = m.squared_norm() / m.m < EXPLOSION
-    return m * jnp.where(bounded, 1.0, jnp.nan)
+    return frame.left, triangularise(frame.right)
 
 
 @apart
