@@ -427,11 +427,15 @@ def test_the_digits_are_centred_and_of_unit_size():
 
 
 def test_it_runs_as_a_module_and_importing_it_switches_nothing_on():
-    """In a process of its own: no float64 and no matplotlib by import."""
+    """In a process of its own: no float64, no devices and no matplotlib by import."""
     code = (
         "import sys, jax, covsde.cli, covsde.plotting, runpy\n"
         "assert not jax.config.jax_enable_x64\n"
+        "assert jax.config.jax_num_cpu_devices == -1\n"
         "assert 'matplotlib' not in sys.modules\n"
+        "from covsde.cli import _cores\n"
+        "_cores.use_cores(None)\n"  # as a command does, one of each core
+        "assert jax.local_device_count() == _cores.cores()\n"
         "sys.argv = ['covsde', '--version']\n"
         "runpy.run_module('covsde', run_name='__main__')\n"
     )
@@ -590,6 +594,7 @@ BOTH = [
     (["--t1", "60", "--float32"], "--t1", "float32 ends"),
     (["--paths", "1.5"], "--paths", "1.5"),
     (["--seed", "-1"], "--seed", "from 0"),
+    (["--cores", "0"], "--cores", "at least 1"),
     (["--stop-above", "0"], "--stop-above", "positive"),
     (["--stop-above", "1e-6"], "--stop-above", "tr V0/m"),
     (["--no-such-option"], "--no-such-option", "No such option"),

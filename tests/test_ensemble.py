@@ -341,14 +341,35 @@ def finish(process):
     return output
 
 
+# Other calls, large enough to be shared: what they return of `limit` and `v0`.
+SHARED = """
+    def of_others(limit, v0):
+        asked = dict(key=jax.random.key(7), dt0=0.25, saveat=[0.25, 0.5])
+        paths = covsde.solve(limit, v0, 0.5, num_paths=50_000, **asked)
+        networks = [
+            covsde.oracles.sample(
+                limit, v0, 4 / width, width=width, key=jax.random.key(8),
+                num_networks=number, method=method)
+            for method, width, number in (("gram", 64, 5000), ("weights", 512, 12))]
+        return [np.asarray(x.vs) for x in (paths, *networks)]
+"""
+
+
 def test_two_devices(reference, tmp_path):
+    """They have the numbers of one; to the bit, but for the order in which chunks end."""
     pytest.importorskip("h5netcdf")
     file = tmp_path / "two.nc"
     program = f"""
         assert jax.local_device_count() == 2
         two = result(chunk_size=5461, save={str(tmp_path / "all.nc")!r})
         two.save({str(file)!r})
+        from covsde import _devices
+        at_a_time, pool = [], _devices.ThreadPoolExecutor
+        _devices.ThreadPoolExecutor = lambda n: at_a_time.append(n) or pool(n)
+        np.savez({str(tmp_path / "others.npz")!r}, *of_others(limit, v0))
+        assert at_a_time == [2, 2, 2], at_a_time
     """
+    program = textwrap.dedent(SHARED) + textwrap.dedent(program)
     finish(in_a_process(program, "--xla_force_host_platform_device_count=2"))
     two = covsde.Ensemble.load(file)
     assert_same(reference, two)
@@ -357,6 +378,11 @@ def test_two_devices(reference, tmp_path):
     with h5netcdf.File(tmp_path / "all.nc") as data:
         values = np.asarray(data["values"][:, 1, 0])
     np.testing.assert_allclose(values.mean(), reference["log V"]["mean"][1], rtol=1e-10)
+    scope = {"covsde": covsde, "jax": jax, "np": np}
+    exec(textwrap.dedent(SHARED), scope)
+    with np.load(tmp_path / "others.npz") as others:
+        for one, two in zip(scope["of_others"](RELU, V0), others.values(), strict=True):
+            assert one.tobytes() == two.tobytes()
 
 
 def test_two_processes(reference, tmp_path):
@@ -517,7 +543,9 @@ def test_several_observables_are_called_by_their_labels():
 def test_bad_input(change, error, name, words, monkeypatch):
     """Refused before anything is launched."""
     monkeypatch.setattr(
-        sys.modules["covsde.ensemble._accumulate"], "launch", lambda *_: pytest.fail("ran")
+        sys.modules["covsde.ensemble._accumulate"],
+        "tally_of",
+        lambda *_: pytest.fail("ran"),
     )
     with pytest.raises(error) as caught:
         run(**change)

@@ -93,7 +93,7 @@ def ensemble(
     opt.check_file(out)
 
     began = time.perf_counter()
-    jax.config.update("jax_enable_x64", True)
+    how.start()
     with in_words_of_the_command_line():
         limit = network.limit(name)
         inputs = data.read(limit)

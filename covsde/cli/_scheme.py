@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Annotated, NamedTuple
 
 import diffrax
+import jax
 import jax.numpy as jnp
 import numpy as np
 import typer
@@ -23,6 +24,7 @@ from ..limits import (
 )
 from ..solve import check_kind, default_solver, default_step
 from ._catalogue import SOLVERS
+from ._cores import use_cores
 from ._errors import at_least, number, refuse
 from ._groups import PANEL_HOW, Group
 from ._read import one_of, real, whole
@@ -92,6 +94,17 @@ class How(Group):
         ),
     ] = False
 
+    cores: Annotated[
+        int | None,
+        typer.Option(
+            "--cores",
+            parser=whole,
+            metavar="N",
+            help="Cores of the CPU to use; numbers do not depend on it. (default: all)",
+            rich_help_panel=PANEL_HOW,
+        ),
+    ] = None
+
     @property
     def dtype(self):
         """That of all numbers."""
@@ -107,6 +120,11 @@ class How(Group):
             raise refuse(
                 "--seed", f"must be an integer from 0 to 2^63 − 1; got {self.seed}. Try 0."
             )
+
+    def start(self) -> None:
+        """Has JAX start as it is to compute."""
+        use_cores(self.cores)
+        jax.config.update("jax_enable_x64", True)
 
     def scheme(self, limit: AbstractLimit, v0: Array, t1: float) -> Chosen:
         """The scheme for a limit; refuses one that cannot solve it, or would never end."""

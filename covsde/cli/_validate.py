@@ -111,7 +111,7 @@ def validate(
     several = parse_widths(widths, t1)
 
     began = time.perf_counter()
-    jax.config.update("jax_enable_x64", True)
+    how.start()
     with in_words_of_the_command_line():
         limits = {network.label(name): network.limit(name) for name in names}
         inputs = data.read(next(iter(limits.values())))

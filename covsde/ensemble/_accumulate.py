@@ -1,24 +1,24 @@
 """The loop over chunks: launch, merge in order, report, write."""
 
+import itertools
 import time
-from collections import deque
 from collections.abc import Iterator
 from contextlib import ExitStack
+from typing import Any
 
+import equinox as eqx
+import jax
 import numpy as np
-from jax.sharding import Mesh
 
+from .._devices import shared
 from .._progress import reporting
 from ..solve import Run
 from ._checkpoint import Checkpoint
-from ._chunks import Range, rounds
+from ._chunks import Range, chunks_of
 from ._fingerprint import Recipe
-from ._program import fetch, launch, on_each
+from ._program import tally_of
 from ._survey import Survey, Tally, tally_on_host
 from ._writer import AbstractWriter
-
-# How many rounds of chunks are under way: the next one runs while one is merged.
-_AHEAD = 2
 
 
 def accumulate(
@@ -29,7 +29,7 @@ def accumulate(
     *,
     chunk_size: int,
     block: int,
-    mesh: Mesh,
+    devices: list[Any],
     checkpoint: Checkpoint | None,
     checkpoint_every: float,
     writer: AbstractWriter | None,
@@ -65,13 +65,14 @@ def accumulate(
         done = state[0] - paths.first
         report = stack.enter_context(reporting(progress, done, paths.size))
         try:
-            for parts in _results(run, survey, todo, chunk_size, block, room, mesh):
-                for chunk, part, values in parts:
-                    if writer is not None and values is not None:
-                        writer.write(chunk, *values)
-                    part = tally_on_host(part)
-                    merged = part if state[1] is None else survey.merge(state[1], part)
-                    state = chunk.last, merged
+            for chunk, part, values in _results(
+                run, survey, todo, chunk_size, block, room, devices
+            ):
+                if writer is not None and values is not None:
+                    writer.write(chunk, *values)
+                part = tally_on_host(part)
+                merged = part if state[1] is None else survey.merge(state[1], part)
+                state = chunk.last, merged
                 due = time.perf_counter() - last_written >= checkpoint_every
                 if checkpoint is not None and due:
                     keep()
@@ -91,14 +92,25 @@ def _results(
     chunk_size: int,
     block: int,
     room: int,
-    mesh: Mesh,
-) -> Iterator[list[tuple]]:
-    """Round after round, a chunk of each device: which paths, their tally, their values."""
-    run, survey = on_each((run, survey), mesh)
-    under_way = deque()
-    for chunks in rounds(todo, chunk_size, mesh.size):
-        under_way.append((launch(run, survey, chunks, block, room, mesh), chunks))
-        if len(under_way) == _AHEAD:
-            yield fetch(*under_way.popleft())
-    while under_way:
-        yield fetch(*under_way.popleft())
+    devices: list[Any],
+) -> Iterator[tuple[Range, Tally, tuple | None]]:
+    """Chunk after chunk: its paths, their tally, their values; one a device at a time."""
+    if devices[0].platform == "cpu":  # where one program runs as often at once
+        devices = [devices[0]] * len(devices)
+    arrays, static = eqx.partition((run, survey), eqx.is_array)
+    placed = {x: eqx.combine(jax.device_put(arrays, x), static) for x in set(devices)}
+
+    def call(share: tuple[Range, Any]):
+        chunk, device = share
+        run, survey = placed[device]
+        first = jax.device_put(np.uint32(chunk.first), device)
+        count = jax.device_put(np.int32(chunk.size), device)
+        return tally_of(run, survey, first, count, block, room)
+
+    shares = zip(chunks_of(todo, chunk_size), itertools.cycle(devices), strict=False)
+    for chunk, (tally, kept) in zip(
+        chunks_of(todo, chunk_size), shared(call, shares, len(devices)), strict=True
+    ):
+        if kept is not None:
+            kept = kept[0][..., : chunk.size], kept[1][: chunk.size]
+        yield chunk, tally, kept

@@ -42,13 +42,7 @@ def default_chunk_size(num_paths: int, bytes_of_a_path: int, block: int) -> int:
     return max(1, round(wanted / block)) * block
 
 
-def rounds(paths: Range, chunk_size: int, at_once: int) -> Iterator[list[Range]]:
-    """As many chunks at once as there are devices, in order; the last may be smaller."""
-    chunks = []
+def chunks_of(paths: Range, chunk_size: int) -> Iterator[Range]:
+    """Chunks in order, of which the last may be smaller."""
     for first in range(paths.first, paths.last, chunk_size):
-        chunks.append(Range(first, min(first + chunk_size, paths.last)))
-        if len(chunks) == at_once:
-            yield chunks
-            chunks = []
-    if chunks:
-        yield chunks
+        yield Range(first, min(first + chunk_size, paths.last))

@@ -36,7 +36,6 @@ from ._checks import (
 from ._chunks import Range, block_size, default_chunk_size, share
 from ._fingerprint import recipe
 from ._processes import merge_processes
-from ._program import mesh_of
 from ._result import Ensemble
 from ._samples import Samples
 from ._writer import writer
@@ -123,7 +122,7 @@ def ensemble(
     survey = make_survey(observables, statistics, run)
     samples = check_samples(samples, num_paths)
     chunk_size = check_chunk_size(chunk_size)
-    mesh = mesh_of(check_devices(devices))
+    devices = check_devices(devices)
     i, of = check_shard(shard, num_paths)
     folder, save = check_folder(checkpoint), check_save(save)
     checkpoint_every = check_seconds(checkpoint_every)
@@ -144,7 +143,7 @@ def ensemble(
         made,
         chunk_size=chunk_size,
         block=min(block, chunk_size),
-        mesh=mesh,
+        devices=devices,
         checkpoint=None
         if folder is None
         else Checkpoint(folder, *part, made | {"chunk_size": str(chunk_size)}),

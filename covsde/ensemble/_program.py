@@ -1,79 +1,23 @@
-"""The compiled program: one chunk of paths a device, simulated and reduced to a tally."""
-
-from typing import Any
+"""The compiled program: a chunk of paths, simulated and reduced to a tally."""
 
 import equinox as eqx
-import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
-from jax.sharding import AxisType, Mesh, NamedSharding, PartitionSpec
 from jaxtyping import Array
 
 from .._jit import jit
 from ..solve import Run, simulate
-from ._chunks import Range
-from ._survey import Survey, Tally
-
-_AXIS = "devices"
-
-
-def mesh_of(devices: list[Any]) -> Mesh:
-    """A row of devices."""
-    return jax.make_mesh(
-        (len(devices),), (_AXIS,), axis_types=(AxisType.Auto,), devices=devices
-    )
-
-
-def on_each(tree, mesh: Mesh):
-    """A copy of all arrays on each device, so that no call moves them again."""
-    arrays, static = eqx.partition(tree, eqx.is_array)
-    arrays = jax.device_put(arrays, NamedSharding(mesh, PartitionSpec()))
-    return eqx.combine(arrays, static)
-
-
-def launch(
-    run: Run,
-    survey: Survey,
-    chunks: list[Range],
-    block: int,
-    room: int,
-    mesh: Mesh,
-):
-    """Starts a chunk on each device, and returns at once; devices left over do nothing.
-
-    **Returns:** a `Tally`; and all values and stopping times where there is `room` for a
-    chunk of them; with a first axis of devices.
-    """
-    idle = mesh.size - len(chunks)
-    apart = NamedSharding(mesh, PartitionSpec(_AXIS))
-    firsts = np.array([c.first for c in chunks] + [0] * idle, np.uint32)
-    counts = np.array([c.size for c in chunks] + [0] * idle, np.int32)
-    firsts, counts = jax.device_put((firsts, counts), apart)
-    return _launch(run, survey, firsts, counts, block, room, mesh)
+from ._survey import Survey
 
 
 @jit
-def _launch(run, survey, firsts, counts, block, room, mesh):
-    arrays, static = eqx.partition((run, survey), eqx.is_array)
+def tally_of(run: Run, survey: Survey, first, count, block: int, room: int):
+    """Block after block, as many as `count` paths take; a block stays in cache.
 
-    def chunk(arrays, first, count):
-        run, survey = eqx.combine(arrays, static)
-        done = _chunk(run, survey, first[0], count[0], block, room)
-        return jax.tree.map(lambda x: x[None], done)
-
-    spec = PartitionSpec(_AXIS)
-    return jax.shard_map(
-        chunk,
-        mesh=mesh,
-        in_specs=(PartitionSpec(), spec, spec),
-        out_specs=spec,
-        check_vma=False,
-    )(arrays, firsts, counts)
-
-
-def _chunk(run: Run, survey: Survey, first, count, block: int, room: int):
-    """Block after block, as many as `count` paths take; a block stays in cache."""
+    **Returns:** a `Tally`; and all values and stopping times where there is `room` for a
+    chunk of them.
+    """
     p, k = len(survey.names), run.num_saved
     tally, kept, zero = survey.start(k), None, jnp.int32(0)
     if room:
@@ -106,16 +50,3 @@ def observe(run: Run, survey: Survey, first: Array, begin, block: int):
     paths = simulate(run, block, begin)
     values = survey.values(paths.vs[:, : run.num_saved])
     return values, paths.stopped_at, paths.stopped_at[None] > run.ts[:, None]
-
-
-def fetch(launched, chunks: list[Range]) -> list[tuple[Range, Tally, tuple | None]]:
-    """The chunks and what each came to, once it is done, as NumPy arrays."""
-    tallies, kept = jax.device_get(launched)
-    out = []
-    for i, chunk in enumerate(chunks):
-        tally = jax.tree.map(lambda x, i=i: x[i], tallies)
-        values = None
-        if kept is not None:
-            values = kept[0][i][..., : chunk.size], kept[1][i][: chunk.size]
-        out.append((chunk, tally, values))
-    return out

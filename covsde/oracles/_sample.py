@@ -9,6 +9,7 @@ import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
 from .._checks import count, found, is_concrete
+from .._devices import devices_for, shared
 from .._problem import Problem, check_problem, in_dtype
 from .._range import check_norms
 from ..limits import AbstractLimit
@@ -172,18 +173,22 @@ def _in_chunks(
     size = -(-total // chunks)
     stops = jnp.asarray(np.union1d(layers, depth))
     level = jnp.asarray(problem.level, problem.v0.dtype)
-    vs, stopped_at = [], []
-    for start in range(0, total, size):
-        end = min(start + size, total)
+    devices = min(chunks, devices_for((network, problem.v0, problem.key)))
+
+    def call(start: int):
         # the last chunk is filled up with copies, which are dropped
         indices = jnp.minimum(jnp.arange(start, start + size), total - 1)
         if problem.v0.ndim == 3:
             v0 = problem.v0[indices]
         else:
             v0 = jnp.broadcast_to(problem.v0, (size, m, m))
-        v, stopped = sampler.run(network, v0, stops, level, problem.key, indices)
-        vs.append(np.asarray(v[: end - start, : layers.size]))
-        stopped_at.append(np.asarray(stopped[: end - start]))
+        return sampler.run(network, v0, stops, level, problem.key, indices)
+
+    vs, stopped_at, starts = [], [], range(0, total, size)
+    for start, (v, stopped) in zip(starts, shared(call, starts, devices), strict=True):
+        end = min(start + size, total)
+        vs.append(v[: end - start, : layers.size])
+        stopped_at.append(stopped[: end - start])
         if progress is not None:
             progress(end, total)
-    return jnp.concatenate(vs), jnp.concatenate(stopped_at)
+    return jnp.asarray(np.concatenate(vs)), jnp.asarray(np.concatenate(stopped_at))

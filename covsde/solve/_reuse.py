@@ -5,17 +5,20 @@ steps, times to save and paths there are is data here, in arrays with room for m
 """
 
 import dataclasses
+import itertools
 import math
+from functools import partial
 
 import jax
 import numpy as np
 
+from .._devices import devices_for, room_for, shared
 from .._jit import at_top, jit
 from ..activations import expanded
 from ..matrices import num_stored
 from ._integrate import Paths
 from ._run import Run
-from ._simulate import paths_in_a_part, simulate
+from ._simulate import even_part, paths_in_a_part, simulate
 
 _simulate = jit(simulate)
 
@@ -28,6 +31,8 @@ _PATHS, _LARGE, _ENTRIES = 328, 1000, 2**12
 _FEW = (1, 8, 40, 168)
 # Parts of a call, and numbers that it returns: less than the cache holds.
 _PARTS, _RETURNED = 64, 2**21
+# Entries of states that a call computes at least, for another device to be worth one.
+_SHARED = 2**17
 # Entries of states that are computed for nothing, at most, in less time than a program is
 # compiled in.
 _WASTED = 2**23
@@ -36,30 +41,34 @@ _WASTED = 2**23
 def simulated(run: Run, num_paths: int) -> Paths:
     """All paths of a run, at the times to save.
 
-    What is known of it is simulated in a shape that serves other runs, and comes as NumPy
-    arrays; what JAX traces, has no noise, or is for an accelerator, has its own shape.
+    What is known of it is simulated in a shape that serves other runs, by all devices of
+    the CPU, and comes as NumPy arrays; what JAX traces, has no noise, or is for an
+    accelerator, has its own shape.
     """
     if run.by_tolerance or jax.default_backend() != "cpu" or not at_top(run):
         return _simulate(run, num_paths)
-    k, num_steps, run = run.save_times.size, run.steps.size - 1, with_room_for_steps(run)
-    size = _paths(run, num_paths)
+    k, num_steps, in_room = (
+        run.save_times.size,
+        run.steps.size - 1,
+        with_room_for_steps(run),
+    )
+    work = num_paths * num_steps * num_stored(run.m)
+    devices = max(1, min(devices_for(run), work // _SHARED))
+    size = _paths(in_room, num_paths)
     if -num_paths % size * num_steps * num_stored(run.m) > _WASTED:
-        return jax.tree.map(np.asarray, _simulate(run, num_paths))
-    run = with_room_for_times(run)
+        size = even_part(run, num_paths)
+        if devices == 1 or num_paths <= size:
+            return jax.tree.map(np.asarray, _simulate(run, num_paths))
+        at_once = size * -(-num_paths // (size * devices))
+        return _in_calls(run, num_paths, at_once, size, k, devices)
+    run = with_room_for_times(in_room)
     returned = size * run.save_times.size * run.m**2
     parts = min(_PARTS, 2 ** int(math.log2(max(1, _RETURNED // returned))))
     if num_paths <= size and size in _FEW:  # many may be in parts of as many
         parts = 1
     if run.clocked:  # parts in which nothing is left to do are looked at again and again
-        parts = min(parts, _power(-(-num_paths // size)))
-    at_once = size * parts
-    done = [
-        _some(run, first, min(at_once, num_paths - first), at_once, size, k)
-        for first in range(0, num_paths, at_once)
-    ]
-    if len(done) == 1:
-        return done[0]
-    return jax.tree.map(lambda *some: np.concatenate(some), *done)
+        parts = min(parts, _power(-(-num_paths // (size * devices))))
+    return _in_calls(run, num_paths, size * parts, size, k, devices)
 
 
 def _paths(run: Run, num_paths: int) -> int:
@@ -69,20 +78,54 @@ def _paths(run: Run, num_paths: int) -> int:
     return min((few for few in _FEW if num_paths <= few < most), default=most)
 
 
-def _some(run: Run, first: int, wanted: int, at_once: int, size: int, k: int) -> Paths:
-    """So many paths from the first on, at the last k times."""
-    if run.v0.ndim == 3:
-        v0 = np.asarray(run.v0)[first : first + wanted]
-        v0 = np.concatenate([v0, np.repeat(v0[-1:], at_once - wanted, axis=0)])
-        run = dataclasses.replace(run, v0=jax.device_put(v0))
-    start, end = jax.device_put((np.uint32(first), np.int32(wanted)))
-    some = _simulate(run, at_once, start, size, end)
+def _in_calls(
+    run: Run, num_paths: int, at_once: int, size: int, k: int, devices: int
+) -> Paths:
+    """The paths at the last k times, by calls for so many of them or fewer."""
+    shares = _shares(num_paths, at_once, size, devices)
+    v0 = np.asarray(run.v0) if run.v0.ndim == 3 else None
 
-    def told(x):
-        x = np.asarray(x)[:wanted]
-        return x[:, -k:] if x.ndim > 1 else x
+    def call(paths: range) -> Paths:
+        own = run
+        if v0 is not None:
+            some = v0[paths.start : paths.stop]
+            rest = np.repeat(some[-1:], at_once - len(some), axis=0)
+            starts = jax.device_put(np.concatenate([some, rest]))
+            own = dataclasses.replace(run, v0=starts)
+        first, wanted = jax.device_put((np.uint32(paths.start), np.int32(len(paths))))
+        return _simulate(own, at_once, first, size, wanted)
 
-    return jax.tree.map(told, some)
+    joined = None
+    at_a_time = min(devices, len(shares))
+    for paths, some in zip(shares, shared(call, shares, at_a_time), strict=True):
+        told = jax.tree.map(partial(_told, len(paths), k), some)
+        if len(shares) == 1:
+            return told
+        if joined is None:
+            joined = jax.tree.map(
+                lambda x: room_for((num_paths, *x.shape[1:]), x.dtype), told
+            )
+        for all_paths, x in zip(*map(jax.tree.leaves, (joined, told)), strict=True):
+            all_paths[paths.start : paths.stop] = x
+    assert joined is not None  # there is a path at least
+    return joined
+
+
+def _shares(num_paths: int, at_once: int, size: int, devices: int) -> list[range]:
+    """The paths of each call: whole parts, and as many for each device.
+
+    So a part has the same paths, whatever the number of devices.
+    """
+    parts = -(-num_paths // size)
+    calls = -(-parts // (at_once // size))
+    calls = -(-calls // devices) * devices
+    ends = [min(size * (parts * i // calls), num_paths) for i in range(calls + 1)]
+    return [range(*some) for some in itertools.pairwise(ends) if some[0] < some[1]]
+
+
+def _told(number: int, k: int, x: np.ndarray) -> np.ndarray:
+    """Of so many paths, at the last k times if there are any."""
+    return x[:number, -k:] if x.ndim > 1 else x[:number]
 
 
 def with_room_for_steps(run: Run) -> Run:

@@ -45,6 +45,12 @@ def paths_in_a_part(run: Run) -> int:
     return _spread(max(_LEAST_AT_A_TIME, most // 4)) if run.clocked else most
 
 
+def even_part(run: Run, num_paths: int) -> int:
+    """The paths of a part, where all have nearly as many."""
+    count = -(-num_paths // paths_in_a_part(run))
+    return _spread(-(-num_paths // count))
+
+
 def simulate(
     run: Run,
     num_paths: int,
@@ -61,8 +67,7 @@ def simulate(
     if run.by_tolerance:
         return _without_noise(run, num_paths)
     if size is None:
-        count = -(-num_paths // paths_in_a_part(run))
-        size = _spread(-(-num_paths // count))
+        size = even_part(run, num_paths)
     count = -(-num_paths // size)
     paths = jnp.asarray(first_path, jnp.uint32)
     paths = paths + jnp.arange(count * size, dtype=jnp.uint32)
