@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import diffrax
-import jax
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
@@ -135,15 +134,18 @@ def _made(
     by_tolerance: bool = False,
 ) -> Run:
     """The run of a problem by a solver, with its arrays in the dtype of the start."""
-    dtype = problem.v0.dtype
+
+    def numbers(x: Any) -> Any:
+        return np.asarray(x, problem.v0.dtype)
+
     return Run(
         limit=problem.limit,
         solver=solver,
         v0=problem.v0,
-        steps=jax.device_put(steps.astype(dtype)),
-        save_times=jax.device_put(problem.times.astype(dtype)),
-        dt0=jax.device_put(dtype.type(dt0)),
-        level=problem.stop_level,
+        steps=numbers(steps),
+        save_times=numbers(problem.times),
+        dt0=numbers(dt0),
+        level=None if np.isinf(problem.level) else numbers(problem.level),
         key=problem.key,
         functionals=functionals or {},
         num_saved=problem.save_times.size,

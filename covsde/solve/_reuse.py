@@ -6,6 +6,7 @@ steps, times to save and paths there are is data here, in arrays with room for m
 
 import dataclasses
 import math
+from typing import Any
 
 import jax
 import numpy as np
@@ -74,8 +75,9 @@ def _some(run: Run, first: int, wanted: int, at_once: int, size: int, k: int) ->
     if run.v0.ndim == 3:
         v0 = np.asarray(run.v0)[first : first + wanted]
         v0 = np.concatenate([v0, np.repeat(v0[-1:], at_once - wanted, axis=0)])
-        run = dataclasses.replace(run, v0=jax.device_put(v0))
-    start, end = jax.device_put((np.uint32(first), np.int32(wanted)))
+        run = dataclasses.replace(run, v0=v0)
+    start: Any = np.uint32(first)
+    end: Any = np.int32(wanted)
     some = _simulate(run, at_once, start, size, end)
 
     def told(x):
@@ -94,8 +96,8 @@ def with_room_for_steps(run: Run) -> Run:
     return dataclasses.replace(
         run,
         limit=expanded(run.limit),
-        steps=jax.device_put(np.pad(steps, (0, room - number), mode="edge")),
-        num_steps=jax.device_put(np.int32(number)),
+        steps=np.concatenate([steps, np.full(room - number, steps[-1])]),
+        num_steps=np.asarray(number, np.int32),
     )
 
 
@@ -103,8 +105,9 @@ def with_room_for_times(run: Run) -> Run:
     """The same, with room for more times to save, a power of 2: the first are no times."""
     times = np.asarray(run.save_times)
     room = _power(times.size)
-    times = np.pad(times, (room - times.size, 0), constant_values=-1)
-    return dataclasses.replace(run, save_times=jax.device_put(times), num_saved=room)
+    none = np.full(room - times.size, -1, times.dtype)
+    times = np.concatenate([none, times])
+    return dataclasses.replace(run, save_times=times, num_saved=room)
 
 
 def _power(number: int) -> int:
