@@ -264,6 +264,7 @@ class CongruenceDiffusion(AbstractDiffusion):
         """Whether Γ = 0."""
         return is_concrete(self.strength) and float(self.strength) == 0
 
+    @plain
     def gain(self, t):
         """Γ, the same at all times."""
         return self.strength
