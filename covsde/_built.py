@@ -1,8 +1,10 @@
-"""What an immutable module makes of its parameters, built once for each module."""
+"""What an immutable module makes of its parameters, built once for each module; and how it
+is asked for more of it."""
 
+import functools
 import threading
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar, cast
 
 import jax
 
@@ -13,6 +15,8 @@ from ._checks import is_concrete
 _MOST_KEPT = 64
 _kept: dict[tuple[int, Callable], tuple[Any, Any]] = {}
 _changing = threading.Lock()
+
+_F = TypeVar("_F", bound=Callable)
 
 
 class Built(property):
@@ -47,3 +51,25 @@ class Built(property):
             while len(_kept) > _MOST_KEPT:
                 del _kept[next(iter(_kept))]
         return made
+
+
+class _Plain:
+    """A method as Python binds it."""
+
+    def __init__(self, method: Callable):
+        functools.update_wrapper(self, method)
+        self._method = method
+
+    def __get__(self, module: Any, owner: type | None = None) -> Any:
+        return self if module is None else functools.partial(self._method, module)
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        return self._method(*args, **kwargs)
+
+
+def plain(method: _F) -> _F:
+    """A method that a plan calls: it is no tree.
+
+    Of any other that is looked up Equinox makes a module, in more time than these take.
+    """
+    return cast(_F, _Plain(method))

@@ -57,7 +57,7 @@ def found(x) -> str:
 
 def parameter(name: str, x, accepted: str, way_out: str, *, test=None) -> jax.Array:
     """A real scalar as an array leaf; refuses what is not finite or fails `test`."""
-    dtype = jnp.result_type(float)
+    dtype = jax.dtypes.canonicalize_dtype(float)
     if is_concrete(x):
         least = float(jnp.finfo(dtype).tiny)
         value = _known(name, x, accepted, way_out, test, least)
@@ -84,7 +84,7 @@ def _known(
     _check_real(name, x, accepted, way_out)
     x = float(x) if isinstance(x, int) else x  # which may be beyond NumPy's integers
     with np.errstate(over="ignore"):
-        value = np.asarray(x, jnp.result_type(float))
+        value = np.asarray(x, jax.dtypes.canonicalize_dtype(float))
     known = float(value)
     message = ""
     if 0 < abs(known) < least:

@@ -27,32 +27,50 @@ CPU_OPTIONS = {
 def at_top(x: Any) -> bool:
     """Whether `x` is known, and what is computed of it will be."""
     # what is made of constants is traced where everything is
-    return is_concrete((x, jnp.zeros(())))
+    return is_concrete(x) and is_concrete(-_known_number())
+
+
+@functools.cache
+def _known_number() -> jax.Array:
+    with jax.ensure_compile_time_eval():
+        return jnp.zeros(())
 
 
 def jit(fn: Callable[_P, _T]) -> Callable[_P, _T]:
-    """`equinox.filter_jit`, of which each program runs on one thread of a CPU.
+    """A function compiled for the shapes of arrays, and the values of all else.
 
-    Several cores are for several devices, each with its own share of the paths. Within
-    another compiled or differentiated function the options are those of that one.
+    On a CPU each of its programs runs on one thread: several cores are for several devices,
+    each with its own share of the paths. Within another compiled or differentiated function
+    it is `equinox.filter_jit`, with the options of that one. It returns arrays alone.
     """
     within: Any = eqx.filter_jit(fn)
-    alone = cast(Any, eqx.filter_jit)(fn, compiler_options=CPU_OPTIONS)
+
+    def program(static: tuple[Any, tuple], arrays: list[Any]) -> _T:
+        tree, others = static
+        leaves = [x if a is None else a for x, a in zip(others, arrays, strict=True)]
+        args, kwargs = jax.tree.unflatten(tree, leaves)
+        return cast(Any, fn)(*args, **kwargs)
+
+    program.__name__ = fn.__name__
+    # what `equinox.filter_jit` adds takes longer than to run a few paths
+    alone: Any = jax.jit(program, static_argnums=0, compiler_options=CPU_OPTIONS)
 
     @functools.wraps(fn)
     def call(*args: _P.args, **kwargs: _P.kwargs) -> _T:
-        on_cpu = jax.default_backend() == "cpu"
-        if not (on_cpu and at_top((args, kwargs))):
+        leaves, tree = jax.tree.flatten((args, kwargs))
+        if not (jax.default_backend() == "cpu" and at_top(leaves)):
             return within(*args, **kwargs)
-        if not _any_asks_lapack((args, kwargs)):
-            return alone(*args, **kwargs)
+        arrays = [x if eqx.is_array(x) else None for x in leaves]
+        others = tuple(None if eqx.is_array(x) else x for x in leaves)
+        if not _any_asks_lapack(arrays):
+            return alone((tree, others), arrays)
         with one_lapack_thread():
-            return jax.block_until_ready(alone(*args, **kwargs))
+            return jax.block_until_ready(alone((tree, others), arrays))
 
     return call
 
 
-def _any_asks_lapack(args: Any) -> bool:
+def _any_asks_lapack(arrays: list[Any]) -> bool:
     """Whether there are matrices that LAPACK factorises."""
-    shapes = (x.shape[-2:] for x in jax.tree.leaves(args) if eqx.is_array(x))
+    shapes = (x.shape[-2:] for x in arrays if x is not None)
     return any(len(s) == 2 and s[0] == s[1] and asks_lapack(s[0]) for s in shapes)

@@ -5,7 +5,6 @@ from typing import NamedTuple, TypeVar
 
 import equinox as eqx
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from ._checks import (
@@ -58,13 +57,6 @@ class Problem(NamedTuple):
     def times(self) -> np.ndarray:
         """The times to save, and the end."""
         return np.union1d(self.save_times, self.t1)
-
-    @property
-    def stop_level(self) -> jax.Array | None:
-        """The level at which paths stop, None if they never do."""
-        if np.isinf(self.level):
-            return None
-        return jnp.asarray(self.level, self.v0.dtype)
 
 
 def check_problem(

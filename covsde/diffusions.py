@@ -8,7 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Scalar
 
-from ._built import Built
+from ._built import Built, plain
 from ._checks import is_concrete, parameter
 from .brownian import NoiseShape, arrange, count_entries
 from .matrices import (
@@ -95,6 +95,7 @@ class AbstractDiffusion(eqx.Module):
         """Whether it is `√Γ F dS Fᵀ`: whether it has a gain."""
         return self.gain(0.0 if self.autonomous else jnp.zeros(())) is not None
 
+    @plain
     def largest_gain(self, t1: float) -> float | None:
         """The largest Γ over `[0, t1]`, for bounds and steps; None if there is no gain.
 
@@ -110,6 +111,7 @@ class AbstractDiffusion(eqx.Module):
         """Γ, where it is the same at all times."""
         return _largest(self, self.gain(0.0), np.zeros(1))
 
+    @plain
     def rate(self, m: int, t1: float = 1.0) -> float | Scalar:
         """Inverse time scale over `[0, t1]` (width/depth); sets the default step.
 
@@ -262,6 +264,7 @@ class CongruenceDiffusion(AbstractDiffusion):
         """Whether Γ = 0."""
         return is_concrete(self.strength) and float(self.strength) == 0
 
+    @plain
     def gain(self, t):
         """Γ, the same at all times."""
         return self.strength
@@ -305,6 +308,7 @@ class SumDiffusion(AbstractDiffusion):
         """One for each part."""
         return tuple(part.noise_shape for part in self.parts)
 
+    @plain
     def rate(self, m, t1=1.0):
         """The sum of the rates."""
         return sum(part.rate(m, t1) for part in self.parts)

@@ -6,7 +6,7 @@ import diffrax
 import equinox as eqx
 from jaxtyping import Array, ArrayLike, Float
 
-from .._built import Built
+from .._built import Built, plain
 from .._names import full_name
 from ..diffusions import AbstractDiffusion
 from ..drifts import AbstractDrift
@@ -63,6 +63,7 @@ class AbstractLimit(eqx.Module):
         del t, state
         return {}
 
+    @plain
     def initial(self, v0: Float[Array, "*batch m m"]) -> Float[Array, "*batch_and_state"]:
         """What observables read at time 0, `V_0`; of another shape where the state is one.
 
@@ -70,6 +71,7 @@ class AbstractLimit(eqx.Module):
         """
         return v0
 
+    @plain
     def bounds(self, m: int) -> Bounds:
         """Its longest step, its rates, and which starts it takes, with m inputs.
 

@@ -45,6 +45,8 @@ class Bounds:
     @property
     def noise_rate(self) -> float:
         """Inverse time scale of the noise (width/depth), until `t1`."""
+        if type(self.diffusion).rate is AbstractDiffusion.rate:  # of a number it has kept
+            return float(self.diffusion.rate(self.m, self.t1))
         return _number(self.diffusion, lambda diffusion: diffusion.rate(self.m, self.t1))
 
     @property

@@ -1,6 +1,9 @@
 """The shaped multilayer perceptron."""
 
-from typing import ClassVar
+import functools
+from typing import Any, ClassVar
+
+import jax
 
 from ..activations import AbstractActivation
 from ..diffusions import CongruenceDiffusion
@@ -9,6 +12,14 @@ from ..equations import DRIFT_TERM, SYMBOLS, WEIGHTS_TERM, Equation
 from ..references import NEURAL_COVARIANCE_SDE, SHAPED_AND_UNSHAPED
 from ._base import AbstractLimit
 from ._checks import check_activation
+
+
+@functools.cache
+def _noise(dtype: Any) -> CongruenceDiffusion:
+    """Γ = 1 in the dtype of parameters: one for all, so that a sweep makes one."""
+    del dtype
+    with jax.ensure_compile_time_eval():
+        return CongruenceDiffusion(1.0)
 
 
 class ShapedMLP(AbstractLimit):
@@ -40,7 +51,7 @@ class ShapedMLP(AbstractLimit):
     @property
     def diffusion(self):  # pyright: ignore[reportIncompatibleVariableOverride]
         """The noise of the random weights, with Γ = 1."""
-        return CongruenceDiffusion(1.0)
+        return _noise(jax.dtypes.canonicalize_dtype(float))
 
     @property
     def equations(self):

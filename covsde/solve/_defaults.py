@@ -75,6 +75,11 @@ def default_step(
             f"`v0` must be covariances ({m}, {m}) as m = {m} says; got shape "
             f"{np.shape(v0)}. Pass the number of inputs as `m`."
         )
+    return chosen_step(solver, limit, m, v0, t1)
+
+
+def chosen_step(solver, limit: AbstractLimit, m: int, v0: Array | None, t1: float) -> float:
+    """The same, of arguments that were checked."""
     if not is_concrete(limit):
         raise ValueError(
             "`dt0` must be given when JAX traces the limit's parameters (`grad`, `vmap`, "

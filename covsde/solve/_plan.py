@@ -6,7 +6,6 @@ from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 import diffrax
-import jax
 import numpy as np
 from jaxtyping import ArrayLike, Float
 
@@ -17,7 +16,7 @@ from .._times import check_time
 from ..functionals import AbstractFunctional
 from ..limits import AbstractLimit
 from ._checks import check_drift, check_functionals, check_singular
-from ._defaults import default_solver, default_step, max_step
+from ._defaults import chosen_step, default_solver, max_step
 from ._kind import check_kind, check_tilts
 from ._ode import SOLVER
 from ._range import check_range
@@ -48,7 +47,7 @@ class Scheme(NamedTuple):
         """The step that is taken if none is given."""
         problem = self.problem
         limit = problem.limit
-        step = default_step(self.solver, limit, problem.m, problem.v0, problem.t1)
+        step = chosen_step(self.solver, limit, problem.m, problem.v0, problem.t1)
         if step == 0:
             raise ValueError(
                 f"`limit` must have a step longer than 0; got {type(limit).__name__} with "
@@ -71,13 +70,19 @@ class Scheme(NamedTuple):
                 f"got {dt0:g}. Pass a smaller step, or None to have one chosen."
             )
 
-    def steps(self, dt0: float | None) -> tuple[np.ndarray, float]:
-        """The ends of steps of at most `dt0`, or of the default; and the longest step."""
-        problem, chosen = self.problem, dt0 is None
-        dt0 = min(check_time("dt0", self.default_step if chosen else dt0), problem.t1)
+    def longest_step(self, dt0: float | None) -> float:
+        """`dt0` or the default, at most all of the time."""
+        chosen = dt0 is None
+        dt0 = check_time("dt0", self.default_step if chosen else dt0)
+        dt0 = min(dt0, self.problem.t1)
         if not chosen:
             self.check_step(dt0)
-        check_range(problem)
+        check_range(self.problem)
+        return dt0
+
+    def steps(self, dt0: float | None) -> tuple[np.ndarray, float]:
+        """The ends of steps of at most `dt0`, or of the default; and the longest step."""
+        problem, dt0 = self.problem, self.longest_step(dt0)
         steps = step_times(problem.save_times, problem.t1, dt0)
         check_resolution(steps, problem.v0.dtype)
         return steps, dt0
@@ -135,15 +140,18 @@ def _made(
     by_tolerance: bool = False,
 ) -> Run:
     """The run of a problem by a solver, with its arrays in the dtype of the start."""
-    dtype = problem.v0.dtype
+
+    def numbers(x: Any) -> Any:
+        return np.asarray(x, problem.v0.dtype)
+
     return Run(
         limit=problem.limit,
         solver=solver,
         v0=problem.v0,
-        steps=jax.device_put(steps.astype(dtype)),
-        save_times=jax.device_put(problem.times.astype(dtype)),
-        dt0=jax.device_put(dtype.type(dt0)),
-        level=problem.stop_level,
+        steps=numbers(steps),
+        save_times=numbers(problem.times),
+        dt0=numbers(dt0),
+        level=None if np.isinf(problem.level) else numbers(problem.level),
         key=problem.key,
         functionals=functionals or {},
         num_saved=problem.save_times.size,
@@ -161,7 +169,7 @@ def longest_step(
     """That of the run which `decide` makes, and no run."""
     if _by_tolerance(problem, solver, dt0):
         return None
-    return Scheme.of(problem, solver).steps(dt0)[1]
+    return Scheme.of(problem, solver).longest_step(dt0)
 
 
 def _by_tolerance(problem: Problem, solver, dt0) -> bool:

@@ -8,6 +8,7 @@ import dataclasses
 import itertools
 import math
 from functools import partial
+from typing import Any
 
 import jax
 import numpy as np
@@ -90,9 +91,9 @@ def _in_calls(
         if v0 is not None:
             some = v0[paths.start : paths.stop]
             rest = np.repeat(some[-1:], at_once - len(some), axis=0)
-            starts = jax.device_put(np.concatenate([some, rest]))
-            own = dataclasses.replace(run, v0=starts)
-        first, wanted = jax.device_put((np.uint32(paths.start), np.int32(len(paths))))
+            own = dataclasses.replace(run, v0=np.concatenate([some, rest]))
+        first: Any = np.uint32(paths.start)
+        wanted: Any = np.int32(len(paths))
         return _simulate(own, at_once, first, size, wanted)
 
     joined = None
@@ -137,8 +138,8 @@ def with_room_for_steps(run: Run) -> Run:
     return dataclasses.replace(
         run,
         limit=expanded(run.limit),
-        steps=jax.device_put(np.pad(steps, (0, room - number), mode="edge")),
-        num_steps=jax.device_put(np.int32(number)),
+        steps=np.concatenate([steps, np.full(room - number, steps[-1])]),
+        num_steps=np.asarray(number, np.int32),
     )
 
 
@@ -146,8 +147,9 @@ def with_room_for_times(run: Run) -> Run:
     """The same, with room for more times to save, a power of 2: the first are no times."""
     times = np.asarray(run.save_times)
     room = _power(times.size)
-    times = np.pad(times, (room - times.size, 0), constant_values=-1)
-    return dataclasses.replace(run, save_times=jax.device_put(times), num_saved=room)
+    none = np.full(room - times.size, -1, times.dtype)
+    times = np.concatenate([none, times])
+    return dataclasses.replace(run, save_times=times, num_saved=room)
 
 
 def _power(number: int) -> int:

@@ -1,9 +1,10 @@
 """A run: a problem whose solver and steps are decided, as it enters a program."""
 
 import dataclasses
+from dataclasses import field
 
 import diffrax
-import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar, UInt32
@@ -13,9 +14,16 @@ from ..brownian import BrownianGrid, Motion
 from ..functionals import AbstractFunctional
 from ..limits import AbstractLimit
 
+_STATIC = {"static": True}
 
-class Run(eqx.Module):
+
+@jax.tree_util.register_dataclass
+@dataclasses.dataclass(frozen=True)
+class Run:
     """All that a simulation depends on, but for which paths of it are wanted.
+
+    A tree and no module, which takes longer to make. Of what is known the arrays are
+    NumPy's: they enter a program with the call.
 
     - `steps`: the ends of the steps. `save_times`: those to save; the last is the end,
       and the first `num_saved` were asked for.
@@ -36,12 +44,12 @@ class Run(eqx.Module):
     level: Scalar | None
     key: PRNGKeyArray
     functionals: dict[str, AbstractFunctional]
-    num_saved: int = eqx.field(static=True)
-    regular: bool = eqx.field(static=True)
-    normals: Normals = eqx.field(static=True)
-    between: bool = eqx.field(static=True)
-    clocked: bool = eqx.field(static=True)
-    by_tolerance: bool = eqx.field(static=True, default=False)
+    num_saved: int = field(metadata=_STATIC)
+    regular: bool = field(metadata=_STATIC)
+    normals: Normals = field(metadata=_STATIC)
+    between: bool = field(metadata=_STATIC)
+    clocked: bool = field(metadata=_STATIC)
+    by_tolerance: bool = field(metadata=_STATIC, default=False)
     num_steps: Int[Array, ""] | None = None
 
     @property

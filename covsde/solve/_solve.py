@@ -97,16 +97,17 @@ def solved(
         paths = jax.tree.map(
             lambda x: numpy.broadcast_to(x, (num_paths, *x.shape[1:])), paths
         )
+    told = {
+        "ts": run.ts,
+        "vs": paths.vs[:, saved],
+        "stopped_at": paths.stopped_at,
+        "projections": paths.projections,
+        "functionals": {name: paths.kept[name][:, saved] for name in run.functionals},
+    }
     return solution_of(
-        ts=jax.device_put(problem.save_times.astype(run.v0.dtype)),
-        vs=jax.device_put(paths.vs[:, saved]),
-        stopped_at=jax.device_put(paths.stopped_at),
         limit=run.limit,
         key=run.key,
         solver=run.solver,
         dt0=dt0,
-        projections=jax.device_put(paths.projections),
-        functionals={
-            name: jax.device_put(paths.kept[name][:, saved]) for name in run.functionals
-        },
+        **jax.device_put(told),
     )

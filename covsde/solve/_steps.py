@@ -11,11 +11,10 @@ MAX_STEPS = 1_000_000
 
 def step_times(save_times: np.ndarray, t1: float, dt0: float) -> np.ndarray:
     """Ends of the steps: equal, at most `dt0`, between consecutive times to save."""
-    stops = np.union1d(np.append(0.0, save_times), t1)
+    stops = sorted({0.0, *save_times.tolist(), t1})
     pieces = [np.array([0.0])]
     for start, end in itertools.pairwise(stops):
-        with np.errstate(over="ignore"):
-            wanted = (end - start) / dt0
+        wanted = (end - start) / dt0
         if wanted > MAX_STEPS:
             raise ValueError(
                 f"`dt0` must leave at most {MAX_STEPS:,} steps; got {dt0:g}, which takes "

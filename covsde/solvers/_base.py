@@ -10,6 +10,7 @@ import jax.numpy as jnp
 from jax import lax
 from jaxtyping import Array, Bool, Float
 
+from .._built import plain
 from ..diffusions import AbstractDiffusion
 from ..drifts import AbstractDrift
 from ..limits import AbstractLimit
@@ -129,6 +130,7 @@ class AbstractStrangSolver(AbstractFactorSolver):
         del drift, factor, noise
         return increment, h
 
+    @plain
     def max_step(self, limit, m, t1=1.0):
         """The longest drift flow."""
         return limit.bounds(m).max_step

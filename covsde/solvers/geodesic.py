@@ -4,6 +4,7 @@ from typing import ClassVar
 
 import jax.numpy as jnp
 
+from .._built import plain
 from ..diffusions import symmetric_gaussian
 from ..matrices import Lower, apart, cholesky, expm, multiply
 from ._base import (
@@ -28,6 +29,7 @@ class GeodesicStrang(AbstractStrangSolver):
 
     weak_order: ClassVar[int] = 2
 
+    @plain
     def max_step(self, limit, m, t1=1.0):
         longest = 12 / (m * max(noise_gain(self, limit, t1), 1e-300))
         return min(longest, super().max_step(limit, m, t1))

@@ -131,22 +131,22 @@ class Quantiles(AbstractStatistic):
         counts = np.asarray(state["counts"])
         edges = _edges(self.bits, *self.exponents)
         levels = np.asarray(levels, np.float64)
-        up_to = np.cumsum(counts, axis=-1)
-        out = np.full((*counts.shape[:-1], levels.size), np.nan)
-        for row in np.ndindex(counts.shape[:-1]):
-            total = up_to[row][-1]
-            if total == 0:
-                continue
-            rank = np.clip(np.ceil(levels * total), 1, total)
-            bins = np.searchsorted(up_to[row], rank)
-            left, right = edges[bins], edges[bins + 1]
-            held = counts[row][bins]
-            share = (rank - (up_to[row][bins] - held) - 0.5) / held
-            infinite = np.isinf(left) | np.isinf(right)
-            inner = np.where(infinite, 0.0, left) * (1 - share)
-            inner += np.where(infinite, 0.0, right) * share
-            out[row] = np.where(infinite, np.where(np.isinf(left), left, right), inner)
-        return out
+        rows = counts.reshape(-1, counts.shape[-1])
+        up_to = np.cumsum(rows, axis=-1)
+        total = up_to[:, -1:]
+        rank = np.clip(np.ceil(levels * total), 1, np.maximum(total, 1))
+        bins = np.array([np.searchsorted(*row) for row in zip(up_to, rank, strict=True)])
+        bins = np.where(total > 0, bins, 0).reshape(rank.shape)
+        left, right = edges[bins], edges[bins + 1]
+        held = np.take_along_axis(rows, bins, axis=-1)
+        before = np.take_along_axis(up_to, bins, axis=-1) - held
+        share = (rank - before - 0.5) / np.maximum(held, 1)
+        infinite = np.isinf(left) | np.isinf(right)
+        inner = np.where(infinite, 0.0, left) * (1 - share)
+        inner += np.where(infinite, 0.0, right) * share
+        out = np.where(infinite, np.where(np.isinf(left), left, right), inner)
+        out = np.where(total > 0, out, np.nan)
+        return out.reshape(*counts.shape[:-1], levels.size)
 
     def result(self, state: State) -> dict[str, Part]:
         """Along the axis `level` stand the levels."""

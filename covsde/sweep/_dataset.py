@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -19,17 +20,27 @@ if TYPE_CHECKING:
 _Labelled = tuple[tuple[str, ...], np.ndarray]
 
 
-def results_at(
-    survey: Survey, tally: Tally, slopes: State, wanted: tuple[str, ...]
+def results_of(
+    points: int, survey: Survey, tally: Tally, slopes: State, wanted: tuple[str, ...]
 ) -> tuple[dict[str, _Labelled], dict[str, Any]]:
-    """The results of one point, labelled, and what stands along their further axes."""
+    """The results of some points along a first axis, labelled; and what stands along the
+    further axes.
+
+    Each point has times of its own in the tally, one point after another.
+    """
     variables: dict[str, _Labelled] = {}
     coordinates: dict[str, Any] = {}
+
+    def told(name: str, x: np.ndarray, *axes: str) -> None:
+        at = axes.index("time")
+        x = x.reshape(*x.shape[:at], points, -1, *x.shape[at + 1 :])
+        variables[name] = axes, np.moveaxis(x, at, 0)
+
     usual = ("observable", "time")
     for statistic, state in zip(survey.statistics, tally.states, strict=True):
         for name, part in statistic.result(state).items():
             axes = usual if part.axis is None else (*usual, part.axis)
-            variables[name] = axes, part.values
+            told(name, part.values, *axes)
             if part.axis is not None:
                 other = part.axis == "other"
                 coordinates[part.axis] = list(survey.names) if other else part.at
@@ -38,11 +49,11 @@ def results_at(
     if wanted:
         moments = Moments().result(slopes)
         axes = ("parameter", *usual)
-        variables["gradient"] = axes, moments["mean"].values
-        variables["gradient_standard_error"] = axes, moments["standard_error"].values
+        told("gradient", moments["mean"].values, *axes)
+        told("gradient_standard_error", moments["standard_error"].values, *axes)
         coordinates["parameter"] = list(wanted)
-    variables["left_out"] = usual, tally.left_out["true"]
-    variables["stopped"] = ("time",), Share().result(tally.stopped)["share"].values
+    told("left_out", tally.left_out["true"], *usual)
+    told("stopped", Share().result(tally.stopped)["share"].values, "time")
     return variables, coordinates
 
 
@@ -58,9 +69,10 @@ def dataset(
     if starts is not None:
         axes, shape = (*axes, "start"), (*shape, starts)
     variables = {}
-    for name, (own, first) in results[0][0].items():
-        stacked = np.stack([one[name][1] for one, _ in results])
-        variables[name] = (*axes, *own), stacked.reshape(*shape, *np.shape(first))
+    for name, (own, _) in results[0][0].items():
+        # the last ones only fill up
+        every = np.concatenate([some[name][1] for some, _ in results])[: math.prod(shape)]
+        variables[name] = (*axes, *own), every.reshape(*shape, *every.shape[1:])
     labels = {**grid.values, **coordinates, **results[0][1]}
     if starts is not None:
         labels["start"] = np.arange(starts)

@@ -2,7 +2,8 @@
 
 import dataclasses
 import itertools
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from typing import Any, NamedTuple
 
@@ -105,8 +106,9 @@ def plan_all(
     # `solve` takes a start for each path: here each is a point
     paths = np.shape(v0)[0] if np.ndim(v0) == 3 else num_paths
     limits, longest, clocked, first = [], [], False, None
-    for point in grid.points:
-        try:
+    points = grid.points
+    for point in points:
+        with _told_at(point):
             limit = make(**point)
             if first is None:
                 problem = first = check_problem(limit, v0, t1, num_paths=paths, **asked)
@@ -115,10 +117,6 @@ def plan_all(
             limits.append(limit)
             longest.append(longest_step(problem, solver, dt0))
             clocked |= limit.speeds_up
-        except (TypeError, ValueError) as error:
-            kind = TypeError if isinstance(error, TypeError) else ValueError
-            where = ", ".join(f"{name} = {x:g}" for name, x in point.items())
-            raise kind(f"{error} At the grid point {where or '()'}.") from error
     steps = [step for step in longest if step is not None]
     if 0 < len(steps) < len(longest):
         raise ValueError(
@@ -127,9 +125,22 @@ def plan_all(
             f"{min(steps):.3g}, or sweep them apart."
         )
     assert first is not None
-    run, dt0 = decide(first, solver, min(steps, default=None), normals=normals)
+    least = min(steps, default=None)
+    with _told_at(points[longest.index(least)]):
+        run, dt0 = decide(first, solver, least, normals=normals)
     # one program serves all points, those that explode among them
     return dataclasses.replace(run, clocked=clocked), limits, dt0
+
+
+@contextmanager
+def _told_at(point: dict[str, float]) -> Iterator[None]:
+    """Says of an error at which point it was."""
+    try:
+        yield
+    except (TypeError, ValueError) as error:
+        kind = TypeError if isinstance(error, TypeError) else ValueError
+        where = ", ".join(f"{name} = {x:g}" for name, x in point.items())
+        raise kind(f"{error} At the grid point {where or '()'}.") from error
 
 
 def stacked(make: Make, grid: Grid, limits: list[AbstractLimit]) -> AbstractLimit:

@@ -21,7 +21,7 @@ from .._results import load_xarray
 from ..ensemble import Observables, check_num_paths, make_survey, tally_on_host
 from ..solve import paths_at_a_time
 from ..statistics import AbstractStatistic, Moments, Quantiles, on_host
-from ._dataset import dataset, results_at
+from ._dataset import dataset, results_of
 from ._grid import Make, check_gradients, make_grid, plan_all, slopes_of, stacked
 from ._program import Points, tally_at
 
@@ -141,12 +141,10 @@ def sweep(
             else run.key,
         )
         tallies = tally_at(some, run, survey, jnp.asarray(num_paths, jnp.int32), block)
-        tallies = jax.device_get(tallies)
-        for i in range(min(size, points - first)):
-            tally, slopes = jax.tree.map(lambda x, i=i: x[i], tallies)
-            results.append(
-                results_at(survey, tally_on_host(tally), on_host(slopes), wanted)
-            )
+        tally, slopes = jax.device_get(tallies)
+        results.append(
+            results_of(size, survey, tally_on_host(tally), on_host(slopes), wanted)
+        )
     return dataset(
         grid,
         len(starts) if run.v0.ndim == 3 else None,
