@@ -209,11 +209,10 @@ class AttentionDrift(AbstractDrift):
         method for `F = L M`.
         """
         m = factor.m
-        start = Square.from_triangle(factor)
         time = self.scale.astype(factor.dtype) ** 2 * h
 
         def in_frame_of_l(moved: Square) -> Square:
-            frame = multiply_square(start, moved)
+            frame = multiply_square(factor, moved)
             growth, g = _growth_and_gradient(frame)
             x = solve_rows(factor, frame.squared_rows())
             return moved * (growth / 2) + Square.outer(x, g, m) * (0.5 / m)
@@ -223,13 +222,17 @@ class AttentionDrift(AbstractDrift):
             v = frame.squared_rows()
             return frame * (growth / 2) + Square.outer(v, g, m) * (0.5 / m)
 
+        def in_v() -> Lower:
+            start = Square.from_triangle(factor)
+            return semidefinite_cholesky(gram_square(_heun(in_place, start, time)))
+
         one = Square.identity(m, factor.batch, factor.dtype)
         within = multiply(factor, triangularise(_heun(in_frame_of_l, one, time)))
         moved = where_leaving_span(
             factor,
             self.batched(t, gram(factor), args),
             within,
-            lambda: semidefinite_cholesky(gram_square(_heun(in_place, start, time))),
+            in_v,
         )
         return unexploded(moved, factor)
 
@@ -291,6 +294,15 @@ class SoftmaxDiffusion(AbstractDiffusion):
         total = one * (0.5 * k.squared_norm()) + multiply_square(k, k)
         total = total + k * (0.5 * k.trace())
         return Tangent(right=total * -(self._scale(frame) ** 2))
+
+    def corrected(self, t, frame, increment, rank, h, args):
+        """Both by one product with `K`: `K²` is one, too."""
+        k, scale = _centred_gram(frame), self._scale(frame)
+        one = Square.identity(frame.m, frame.batch, frame.dtype)
+        held = scale**2 * h
+        left = increment * scale + k * -held + one * (k.trace() * (-0.5 * held))
+        right = multiply_square(left, k) + one * (k.squared_norm() * (-0.5 * held))
+        return Tangent(right=right)
 
     def trace_variance(self, t, factor, args):
         """`4 κ²/m² tr(P V³ P V)`, of `d tr V = 2 κ/m tr(dW K Fᵀ F)`."""

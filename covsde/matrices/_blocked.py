@@ -33,6 +33,9 @@ def multiply_square(m, a, b):
     return a @ b
 
 
+multiply_lower_square = multiply_square
+
+
 def gram(m, a):
     """Lower × its transpose."""
     return a @ _t(a)

@@ -56,14 +56,15 @@ def gram(m, a):
 
 
 @recomputed
-def _lower_times_square(m, a, b):
+def multiply_lower_square(m, a, b):
+    """Lower × a matrix of no special form."""
     a, b = entries_of(a), unstack(b)
     return jnp.stack([dot(a[i][k][None] * b[k] for k in range(i + 1)) for i in range(m)])
 
 
 def congruence(m, a, s):
     """Lower × symmetric × transpose of lower."""
-    return mirror(m, _lower_of_gram(m, _lower_times_square(m, a, s), a))
+    return mirror(m, _lower_of_gram(m, multiply_lower_square(m, a, s), a))
 
 
 @recomputed
