@@ -29,6 +29,7 @@ from ..matrices import (
     gram_square,
     multiply,
     multiply_square,
+    multiply_transposed,
     semidefinite_cholesky,
     solve_rows,
     triangularise,
@@ -336,10 +337,10 @@ def _growth_and_gradient(frame: Square) -> tuple[Array, Array]:
     """`tr(PVPV)/m²`, one per path, and `g = Fᵀ r`."""
     m = frame.m
     r = frame.centre_rows(frame.centred().squared_rows())
-    return _centred_gram(frame).squared_norm() / m**2, frame.mT.apply(r)
+    return _centred_gram(frame).squared_norm() / m**2, frame.apply_transposed(r)
 
 
 def _centred_gram(frame: Square) -> Square:
     """`K = Fᵀ P F`."""
     centred = frame.centred()
-    return Square.from_triangle(gram_square(centred.mT)).kept()
+    return multiply_transposed(centred, centred)

@@ -45,6 +45,11 @@ def multiply_square(a: Square | Lower, b: Square) -> Square:
     return Square(kernel(a.m, a.data, b.data), a.m)
 
 
+def multiply_transposed(a: Square, b: Square) -> Square:
+    """`Aᵀ B`; `Aᵀ A` is symmetric in every digit up to `ROWS_MAX` rows."""
+    return Square(_kernels(a).multiply_transposed(a.m, a.data, b.data), a.m)
+
+
 @apart
 def gram_square(a: Square) -> Symmetric:
     """`A Aᵀ`."""

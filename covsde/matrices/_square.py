@@ -106,17 +106,16 @@ class Square(eqx.Module):
             return jnp.max(jnp.abs(self.data), axis=(-2, -1))
         return largest(self.data.reshape(-1, *self.batch))
 
-    def apply(self, rows: Array) -> Array:
-        """`A x` for row vectors `x`."""
+    def apply_transposed(self, rows: Array) -> Array:
+        """`Aᵀ x` for row vectors `x`."""
         if self.paths_last:  # kept, or each entry of a matrix made of it would make its own
-            terms = (self.data[:, k] * rows[k][None] for k in range(self.m))
-            return materialise(dot(terms))
-        return jnp.sum(self.data * rows[..., None, :], axis=-1)
+            return materialise(dot(self.data[k] * rows[k][None] for k in range(self.m)))
+        return jnp.sum(self.data * rows[..., :, None], axis=-2)
 
     def squared_rows(self) -> Array:
         """Squared norm of each row, as a row vector."""
         if self.paths_last:
-            return materialise(add_up(self.data**2, axis=1))
+            return materialise(dot(self.data[:, k] ** 2 for k in range(self.m)))
         return jnp.sum(self.data**2, axis=-1)
 
     def squared_norm(self) -> Array:
