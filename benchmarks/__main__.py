@@ -19,6 +19,7 @@ BENCHMARKS = {
     "estimates": "whether expectations keep the tolerance that was asked for",
     "work_precision": "CPU time to a weak error, against what users of Diffrax write",
     "speed": "CPU time per path and step against what a user would write first",
+    "attention": "CPU time per path and step of attention against an MLP's",
     "growth": "CPU time of a step from 16 to 128 inputs",
     "compilation": "CPU time of the first call, by the number of inputs",
     "literal": "CPU time of a path against a literal network's, all weights drawn",

@@ -151,6 +151,13 @@ class AbstractDiffusion(eqx.Module):
         identity = Square.identity(frame.m, frame.batch, frame.dtype)
         return Tangent(right=identity * (-0.25 * gain * (rank + 1)))
 
+    def corrected(
+        self, t: Array, frame: Square, increment: Any, rank: int | Array, h, args: Any
+    ) -> Tangent:
+        """`tangent`, and the `correction` over a time `h`: for what both have in common."""
+        tangent = self.tangent(t, frame, increment, args)
+        return tangent + self.correction(t, frame, rank, args) * h
+
     def apply(self, t: Array, factor: Lower, increment: Any, args: Any) -> Symmetric:
         """`Σ(V)^{1/2} dB` at `V = L Lᵀ`: by default `dF Fᵀ + F dFᵀ` of `tangent`."""
         gain = self.gains(t)
@@ -325,6 +332,11 @@ class SumDiffusion(AbstractDiffusion):
     def correction(self, t, frame, rank, args):
         """The sum of the corrections, for the noises are independent."""
         return _sum(part.correction(t, frame, rank, args) for part in self.parts)
+
+    def corrected(self, t, frame, increment, rank, h, args):
+        """The sum of both, of each."""
+        pairs = zip(self.parts, increment, strict=True)
+        return _sum(part.corrected(t, frame, db, rank, h, args) for part, db in pairs)
 
     def apply(self, t, factor, increment, args):
         """The sum of `Σᵢ^{1/2} dBᵢ`."""

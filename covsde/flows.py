@@ -24,6 +24,7 @@ from .matrices import (
     beyond_span,
     cholesky,
     gram,
+    materialise,
     multiply,
     positive_part,
     semidefinite_cholesky,
@@ -172,7 +173,7 @@ def unexploded(moved: Lower, factor: Lower) -> Lower:
         return factor.sum_rows(factor.squared_rows())
 
     bounded = trace(moved) < EXPLOSION * trace(factor)
-    return moved * jnp.where(bounded, 1.0, jnp.nan)
+    return moved * materialise(jnp.where(bounded, 1.0, jnp.nan))
 
 
 _State = TypeVar("_State")

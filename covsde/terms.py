@@ -145,6 +145,10 @@ class BoundNoise(eqx.Module):
         """What `dt` multiplies so that `V = F Fᵀ`, of this rank, has no drift (Itô's)."""
         return self.diffusion.correction(self.t, frame, rank, self.args)
 
+    def corrected(self, frame: Square, increment: Any, rank: int | Array, h) -> Tangent:
+        """`tangent`, and the `correction` over a time `h`."""
+        return self.diffusion.corrected(self.t, frame, increment, rank, h, self.args)
+
     def apply(self, factor: Lower, increment: Any) -> Symmetric:
         """`Σ(V)^{1/2} dB` at `V = L Lᵀ`."""
         return self.diffusion.apply(self.t, factor, increment, self.args)

@@ -29,6 +29,7 @@ from ..matrices import (
     gram_square,
     multiply,
     multiply_square,
+    multiply_transposed,
     semidefinite_cholesky,
     solve_rows,
     triangularise,
@@ -209,11 +210,10 @@ class AttentionDrift(AbstractDrift):
         method for `F = L M`.
         """
         m = factor.m
-        start = Square.from_triangle(factor)
         time = self.scale.astype(factor.dtype) ** 2 * h
 
         def in_frame_of_l(moved: Square) -> Square:
-            frame = multiply_square(start, moved)
+            frame = multiply_square(factor, moved)
             growth, g = _growth_and_gradient(frame)
             x = solve_rows(factor, frame.squared_rows())
             return moved * (growth / 2) + Square.outer(x, g, m) * (0.5 / m)
@@ -223,13 +223,17 @@ class AttentionDrift(AbstractDrift):
             v = frame.squared_rows()
             return frame * (growth / 2) + Square.outer(v, g, m) * (0.5 / m)
 
+        def in_v() -> Lower:
+            start = Square.from_triangle(factor)
+            return semidefinite_cholesky(gram_square(_heun(in_place, start, time)))
+
         one = Square.identity(m, factor.batch, factor.dtype)
         within = multiply(factor, triangularise(_heun(in_frame_of_l, one, time)))
         moved = where_leaving_span(
             factor,
             self.batched(t, gram(factor), args),
             within,
-            lambda: semidefinite_cholesky(gram_square(_heun(in_place, start, time))),
+            in_v,
         )
         return unexploded(moved, factor)
 
@@ -292,6 +296,15 @@ class SoftmaxDiffusion(AbstractDiffusion):
         total = total + k * (0.5 * k.trace())
         return Tangent(right=total * -(self._scale(frame) ** 2))
 
+    def corrected(self, t, frame, increment, rank, h, args):
+        """Both by one product with `K`: `K²` is one, too."""
+        k, scale = _centred_gram(frame), self._scale(frame)
+        one = Square.identity(frame.m, frame.batch, frame.dtype)
+        held = scale**2 * h
+        left = increment * scale + k * -held + one * (k.trace() * (-0.5 * held))
+        right = multiply_square(left, k) + one * (k.squared_norm() * (-0.5 * held))
+        return Tangent(right=right)
+
     def trace_variance(self, t, factor, args):
         """`4 κ²/m² tr(P V³ P V)`, of `d tr V = 2 κ/m tr(dW K Fᵀ F)`."""
         frame = Square.from_triangle(factor)
@@ -324,10 +337,10 @@ def _growth_and_gradient(frame: Square) -> tuple[Array, Array]:
     """`tr(PVPV)/m²`, one per path, and `g = Fᵀ r`."""
     m = frame.m
     r = frame.centre_rows(frame.centred().squared_rows())
-    return _centred_gram(frame).squared_norm() / m**2, frame.mT.apply(r)
+    return _centred_gram(frame).squared_norm() / m**2, frame.apply_transposed(r)
 
 
 def _centred_gram(frame: Square) -> Square:
     """`K = Fᵀ P F`."""
     centred = frame.centred()
-    return Square.from_triangle(gram_square(centred.mT)).kept()
+    return multiply_transposed(centred, centred)

@@ -37,9 +37,17 @@ def multiply(a: Lower, b: Lower) -> Lower:
     return Lower(_kernels(a).multiply(a.m, a.data, b.data), a.m, a.invertible)
 
 
-def multiply_square(a: Square, b: Square) -> Square:
+def multiply_square(a: Square | Lower, b: Square) -> Square:
     """`A B`."""
-    return Square(_kernels(a).multiply_square(a.m, a.data, b.data), a.m)
+    kernels = _kernels(a)
+    lower = isinstance(a, Lower)
+    kernel = kernels.multiply_lower_square if lower else kernels.multiply_square
+    return Square(kernel(a.m, a.data, b.data), a.m)
+
+
+def multiply_transposed(a: Square, b: Square) -> Square:
+    """`Aᵀ B`; `Aᵀ A` is symmetric in every digit up to `ROWS_MAX` rows."""
+    return Square(_kernels(a).multiply_transposed(a.m, a.data, b.data), a.m)
 
 
 @apart

@@ -33,6 +33,14 @@ def multiply_square(m, a, b):
     return a @ b
 
 
+multiply_lower_square = multiply_square
+
+
+def multiply_transposed(m, a, b):
+    """Aᵀ B."""
+    return _t(a) @ b
+
+
 def gram(m, a):
     """Lower × its transpose."""
     return a @ _t(a)

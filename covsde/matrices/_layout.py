@@ -452,7 +452,7 @@ class Lower(Triangle):
         if not self.paths_last:
             return jnp.sum(self.data**2, axis=-1)
         if not self.packed:
-            return add_up(self.data**2, axis=1)
+            return dot(self.data[:, k] ** 2 for k in range(self.m))
         squares = unstack(self.data**2)
         starts = [num_entries(i) for i in range(self.m + 1)]
         rows = (squares[start:end] for start, end in itertools.pairwise(starts))

@@ -12,9 +12,9 @@ from jaxtyping import Array
 from ._apart import materialise, recomputed
 from ._entries import dot, entries_of, unstack
 from ._triangles import mirror, stack_rows
-from ._unrolled import less, less_one, multiply_square
+from ._unrolled import less, less_one, multiply_square, multiply_transposed
 
-__all__ = ["multiply_square"]  # is the same
+__all__ = ["multiply_square", "multiply_transposed"]  # are the same
 
 
 @recomputed
@@ -56,14 +56,15 @@ def gram(m, a):
 
 
 @recomputed
-def _lower_times_square(m, a, b):
+def multiply_lower_square(m, a, b):
+    """Lower × a matrix of no special form."""
     a, b = entries_of(a), unstack(b)
     return jnp.stack([dot(a[i][k][None] * b[k] for k in range(i + 1)) for i in range(m)])
 
 
 def congruence(m, a, s):
     """Lower × symmetric × transpose of lower."""
-    return mirror(m, _lower_of_gram(m, _lower_times_square(m, a, s), a))
+    return mirror(m, _lower_of_gram(m, multiply_lower_square(m, a, s), a))
 
 
 @recomputed
@@ -186,11 +187,12 @@ def triangularise(m, a, floor):
     columns = []
     for _ in range(m):
         # the rows that are left, less what the directions before have taken
-        root = jnp.maximum(jnp.sqrt(dot(a[0, k] ** 2 for k in range(m))), floor)
-        direction = materialise(a[0] * (1 / root)[None])
-        along = materialise(dot(a[1:, k] * direction[k][None] for k in range(m)))
-        columns.append(jnp.concatenate([root[None], along]))
-        a = materialise(a[1:] - along[:, None] * direction[None])
+        along = materialise(dot(a[:, k] * a[0, k][None] for k in range(m)))
+        root = jnp.maximum(jnp.sqrt(along[0]), floor)
+        inverse = materialise(1 / root)
+        columns.append(jnp.concatenate([root[None], along[1:] * inverse[None]]))
+        share = along[1:] * (inverse**2)[None]
+        a = materialise(a[1:] - share[:, None] * a[0][None])
     return _of_columns(m, tuple(columns))
 
 

@@ -84,7 +84,8 @@ class Square(eqx.Module):
     def centred(self) -> Square:
         """`P A`, `P = I − 11ᵀ/m`: every column less its mean."""
         if self.paths_last:
-            return Square(self.data - (add_up(self.data) * (1 / self.m))[None], self.m)
+            means = materialise(add_up(self.data) * (1 / self.m))
+            return Square(self.data - means[None], self.m)
         return Square(self.data - jnp.mean(self.data, axis=-2, keepdims=True), self.m)
 
     def centre_rows(self, rows: Array) -> Array:
@@ -96,7 +97,7 @@ class Square(eqx.Module):
     def trace(self) -> Array:
         """Trace, one per path: `batch`."""
         if self.paths_last:
-            return dot(self.data[i, i] for i in range(self.m))
+            return materialise(dot(self.data[i, i] for i in range(self.m)))
         return jnp.trace(self.data, axis1=-2, axis2=-1)
 
     def largest(self) -> Array:
@@ -105,23 +106,22 @@ class Square(eqx.Module):
             return jnp.max(jnp.abs(self.data), axis=(-2, -1))
         return largest(self.data.reshape(-1, *self.batch))
 
-    def apply(self, rows: Array) -> Array:
-        """`A x` for row vectors `x`."""
+    def apply_transposed(self, rows: Array) -> Array:
+        """`Aᵀ x` for row vectors `x`."""
         if self.paths_last:  # kept, or each entry of a matrix made of it would make its own
-            terms = (self.data[:, k] * rows[k][None] for k in range(self.m))
-            return materialise(dot(terms))
-        return jnp.sum(self.data * rows[..., None, :], axis=-1)
+            return materialise(dot(self.data[k] * rows[k][None] for k in range(self.m)))
+        return jnp.sum(self.data * rows[..., :, None], axis=-2)
 
     def squared_rows(self) -> Array:
         """Squared norm of each row, as a row vector."""
         if self.paths_last:
-            return add_up(self.data**2, axis=1)
+            return materialise(dot(self.data[:, k] ** 2 for k in range(self.m)))
         return jnp.sum(self.data**2, axis=-1)
 
     def squared_norm(self) -> Array:
         """`tr A Aᵀ`, one per path."""
         rows = self.squared_rows()
-        return add_up(rows) if self.paths_last else jnp.sum(rows, axis=-1)
+        return materialise(add_up(rows)) if self.paths_last else jnp.sum(rows, axis=-1)
 
     @classmethod
     def from_dense(cls, a: Float[Array, "*batch m m"]) -> Square:
@@ -158,8 +158,10 @@ class Square(eqx.Module):
     @classmethod
     def identity(cls, m: int, batch: tuple[int, ...] = (), dtype=None) -> Square:
         """Identity matrices."""
-        eye = jnp.eye(m, dtype=dtype)
-        return cls.from_dense(jnp.broadcast_to(eye, (*batch, m, m)))
+        eye, last = jnp.eye(m, dtype=dtype), has_paths_last(m)
+        one = jnp.expand_dims(eye, range(2, 2 + len(batch))) if last else eye
+        shape = (m, m, *batch) if last else (*batch, m, m)
+        return cls(jnp.broadcast_to(one, shape), m)
 
     @classmethod
     def from_entries(cls, entries: Float[Array, "entries *batch"], m: int) -> Square:

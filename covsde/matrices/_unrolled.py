@@ -65,6 +65,20 @@ def multiply_square(m, a, b):
 
 
 @recomputed
+def multiply_transposed(m, a, b):
+    """Aᵀ B for `(m, m, *batch)` arrays A and B."""
+    return dot(a[k][:, None] * b[k][None] for k in range(m))
+
+
+@recomputed
+def multiply_lower_square(m, a, b):
+    """L B for `(m, m, *batch)` arrays B."""
+    a = unstack(a)
+    rows = [dot(a[_at(i, k)][None] * b[k] for k in range(i + 1)) for i in range(m)]
+    return jnp.stack(rows)
+
+
+@recomputed
 def gram(m, a):
     """Lower × its transpose."""
     a = unstack(a)

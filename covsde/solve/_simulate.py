@@ -42,7 +42,7 @@ def paths_in_a_part(run: Run) -> int:
     """As many paths of this run as are simulated together."""
     most = paths_at_a_time(run.m)
     # where few lag behind, others wait for them
-    return _spread(max(_LEAST_AT_A_TIME, most // 4)) if run.clocked else most
+    return _spread(max(2 * _LEAST_AT_A_TIME, most // 4)) if run.clocked else most
 
 
 def even_part(run: Run, num_paths: int) -> int:

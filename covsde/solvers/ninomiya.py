@@ -109,7 +109,7 @@ class Frame(eqx.Module):
     left: Square | None
     right: Square
 
-    def of(self, start: Square) -> Square:
+    def of(self, start: Lower) -> Square:
         """`F`."""
         frame = multiply_square(start, self.right)
         return frame if self.left is None else multiply_square(self.left, frame)
@@ -132,19 +132,19 @@ def two_flows(noise: BoundNoise, factor: Lower, z1, z2, h) -> tuple[Square | Non
     """`N` and `chol(M Mᵀ)` of the flows along `z1`, then along `z2` and the correction."""
     z1, z2 = within_span(factor, z1), within_span(factor, z2)
     dimension = factor.rank()
-    start = Square.from_triangle(factor)
 
     def along(frame: Square) -> Tangent:
         return noise.tangent(frame, z1)
 
     def along_with_correction(frame: Square) -> Tangent:
-        return noise.tangent(frame, z2) + noise.correction(frame, dimension) * h
+        return noise.corrected(frame, z2, dimension, h)
 
     one = Square.identity(factor.m, factor.batch, factor.dtype)
+    start = Square.from_triangle(factor)
     from_left = jax.eval_shape(along_with_correction, start).left is not None
     frame = Frame(one if from_left else None, one)
     for tangent in (along, along_with_correction):
-        frame = runge_kutta(lambda f, at=tangent: f.along(at(f.of(start))), frame)
+        frame = runge_kutta(lambda f, at=tangent: f.along(at(f.of(factor))), frame)
     return frame.left, triangularise(frame.right)
 
 
