@@ -1,6 +1,5 @@
 """Finite networks sampled with every weight of every layer, drawn on the host."""
 
-import os
 from concurrent.futures import ThreadPoolExecutor
 
 import equinox as eqx
@@ -9,6 +8,7 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
+from .._threads import processors
 from ._freezing import Frozen
 from ._network import AbstractNetwork
 from ._normals import NormalStream
@@ -21,7 +21,7 @@ _WEIGHTS = 2**21
 
 def chunk_size(width: int, m: int) -> int:
     """Networks to run together."""
-    return max(_workers(), _WEIGHTS // (width * max(width, m)))
+    return max(processors(), _WEIGHTS // (width * max(width, m)))
 
 
 class Weights:
@@ -39,7 +39,7 @@ class Weights:
         """`x Wᵀ`, `(networks, m, fan_out)`, with N(0, 1) weights `W`, fresh each call."""
         rows = np.ascontiguousarray(x)
         out = np.empty((*rows.shape[:-1], fan_out), rows.dtype)
-        parts = np.array_split(np.arange(len(rows)), _workers())
+        parts = np.array_split(np.arange(len(rows)), processors())
         list(self._pool.map(lambda part: self._multiply(part, rows, out), parts))
         return jnp.asarray(out)
 
@@ -74,7 +74,7 @@ def run(
     layers = np.asarray(stops).tolist()
     state = Frozen(v0)
     saved = [v0] if layers[0] == 0 else []
-    with ThreadPoolExecutor(_workers()) as pool:
+    with ThreadPoolExecutor(processors()) as pool:
         weights = Weights(streams, pool)
         hidden = network.inputs(v0, weights)
         for l in range(1, layers[-1] + 1):
@@ -89,9 +89,3 @@ def run(
 @eqx.filter_jit
 def _advance(state: Frozen, hidden: Array, time: Scalar, level: Scalar):
     return state.advance_hidden(hidden, time, level)
-
-
-def _workers() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
