@@ -6,7 +6,6 @@ devices, and nothing is compiled for them. A program over several, as of `jax.sh
 compiled by other passes, and rounds otherwise here and there.
 """
 
-import os
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -16,6 +15,7 @@ import jax
 import numpy as np
 
 from ._jit import at_top
+from ._threads import processors
 
 _T = TypeVar("_T")
 
@@ -46,14 +46,8 @@ def host_threads() -> int:
     told, devices = cast(Any, jax.config).jax_num_cpu_devices, jax.local_devices()
     if told > 0:
         return told
-    return cores() if len(devices) == 1 or devices[0].platform != "cpu" else len(devices)
-
-
-def cores() -> int:
-    """Cores of the CPU that this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
+    shared = len(devices) > 1 and devices[0].platform == "cpu"
+    return len(devices) if shared else processors()
 
 
 def shared(call: Callable[[_T], Any], shares: Iterable[_T], number: int) -> Iterator[Any]:
@@ -65,10 +59,8 @@ def shared(call: Callable[[_T], Any], shares: Iterable[_T], number: int) -> Iter
     if number == 1:
         yield from map(jax.device_get, _ahead(map(call, shares), _AHEAD))
         return
-    settings = dict(cast(Any, jax.config).values)
     with ThreadPoolExecutor(number) as pool:
-        if pool.submit(lambda: dict(cast(Any, jax.config).values)).result() != settings:
-            # those of a `with` of this thread, which the others know nothing of
+        if not knows_settings(pool):
             yield from shared(call, shares, 1)
             return
         calls = (pool.submit(lambda x: jax.device_get(call(x)), x) for x in shares)
@@ -77,6 +69,20 @@ def shared(call: Callable[[_T], Any], shares: Iterable[_T], number: int) -> Iter
                 yield done.result()
         finally:
             pool.shutdown(cancel_futures=True)
+
+
+def knows_settings(pool: ThreadPoolExecutor) -> bool:
+    """Whether other threads have JAX's settings of this one.
+
+    Of those that hold in the caller's thread alone, as within `with jax.enable_x64(True)`,
+    they know nothing.
+    """
+
+    def settings() -> dict[str, Any]:
+        config: Any = jax.config
+        return {name: getattr(config, name, None) for name in config.values}
+
+    return pool.submit(settings).result() == settings()
 
 
 def _ahead(calls: Iterable[_T], number: int) -> Iterator[_T]:

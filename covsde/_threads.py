@@ -1,8 +1,9 @@
-"""One thread for LAPACK while a program runs."""
+"""Threads: as many as there are processors, and one for LAPACK while a program runs."""
 
 import ctypes
 import functools
 import importlib
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -47,3 +48,10 @@ def thread_count() -> tuple[Callable[[], int], Callable[[int], object]]:
             get = getattr(library, f"{name}_get_num_threads")
             return get, getattr(library, f"{name}_set_num_threads")
     return lambda: 1, lambda number: None
+
+
+def processors() -> int:
+    """Those that this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1

@@ -1,7 +1,9 @@
 """The validation finds what is wrong, passes what is right, and says what it left out."""
 
 import dataclasses
+import functools
 import math
+import threading
 
 import jax
 import jax.numpy as jnp
@@ -20,7 +22,8 @@ from covsde.observables import (
     MeanVariance,
     Nearness,
 )
-from covsde.validation import _rows, _statistics, measure, validate
+from covsde.validation import _rows, _statistics, _together, measure, validate
+from covsde.validation._together import together
 
 KEY = jax.random.key(20)
 V0 = jnp.array([[1.0, 0.3], [0.3, 1.2]])
@@ -160,7 +163,7 @@ def test_networks_approach_the_unshaped_limit():
     assert wide.network_mean == pytest.approx(u[1].mean())
     exact = float(RELU_UNSHAPED.mean(0.5))
     assert abs(wide.limit_mean - exact) < 4 * wide.limit_se
-    assert calls[0] == ("limit", 0, 4_000) and calls[-1] == ("n = 256", 1_000, 1_000)
+    assert {("limit", 0, 4_000), ("n = 256", 1_000, 1_000)} <= set(calls)
     table = made.table()
     assert "UnshapedMLP(slope_plus=1, slope_minus=0)" in table and "O(log n/n)" in table
     assert "steps of at most 0.0625" in table and "inputs count" not in table
@@ -276,12 +279,11 @@ def test_requested_times_are_kept_and_t1_too(report):
 
 def test_progress_tells_every_stage(report):
     _, calls = report
-    assert list(dict.fromkeys(what for what, _, _ in calls)) == [
-        "limit",
-        "n = 8",
-        "n = 128",
-    ]
-    assert calls[-1] == ("n = 128", 3_000, 3_000)
+    stages = {"limit": 6_000, "n = 8": 3_000, "n = 128": 3_000}
+    assert {what for what, _, _ in calls} == stages.keys()
+    for stage, total in stages.items():  # they run at once
+        counts = [done for what, done, all_of in calls if what == stage]
+        assert counts == sorted(counts) and counts[0] == 0 and counts[-1] == total
 
 
 def test_the_table_says_what_it_shows(report):
@@ -558,3 +560,46 @@ def test_bad_input_is_refused_before_anything_runs(change, error, message):
         validate(
             arguments.pop("limit"), arguments.pop("v0"), arguments.pop("t1"), **arguments
         )
+
+
+# Several calls at once
+
+
+def test_calls_are_made_together_and_told_of_here(monkeypatch):
+    monkeypatch.setattr(_together, "processors", lambda: 2)
+    both, told = threading.Barrier(2, timeout=60), []
+
+    def call(name, tell):
+        both.wait()  # neither comes past it alone
+        tell(name, threading.current_thread())
+        return name
+
+    calls = [functools.partial(call, name) for name in "ab"]
+    found = together(calls, lambda *said: told.append((*said, threading.current_thread())))
+    assert found == ["a", "b"]
+    assert sorted(name for name, *_ in told) == ["a", "b"]
+    here = threading.current_thread()
+    assert all(made is not here and heard is here for _, made, heard in told)
+
+
+def test_of_several_calls_one_that_fails_ends_the_others(monkeypatch):
+    monkeypatch.setattr(_together, "processors", lambda: 2)
+    began = threading.Event()
+
+    def fails(tell):
+        began.wait(60)
+        raise ValueError("this")
+
+    def goes_on(tell):
+        while True:
+            tell()
+            began.set()
+
+    with pytest.raises(ValueError, match="this"):
+        together([goes_on, fails], lambda: None)
+
+
+def test_calls_are_made_in_turn_where_settings_are_the_callers_own():
+    with jax.default_matmul_precision("highest"):
+        found = together([lambda tell: threading.current_thread()] * 2, print)
+    assert found == [threading.current_thread()] * 2

@@ -5,7 +5,7 @@ from typing import Any, cast
 
 import jax
 
-from .._devices import cores
+from .._threads import processors
 from ._errors import refuse
 
 
@@ -14,7 +14,7 @@ def use_cores(number: int | None) -> None:
 
     JAX that has started, in a program that calls this one, has the devices that it has.
     """
-    most, config = cores(), cast(Any, jax.config)
+    most, config = processors(), cast(Any, jax.config)
     if number is None:
         told = "xla_force_host_platform_device_count" in os.environ.get("XLA_FLAGS", "")
         if told or config.jax_num_cpu_devices > 0:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 from jaxtyping import Array, Float, PRNGKeyArray
 
@@ -108,7 +108,7 @@ def sampled(
     layers, depth = layers_of(problem, network)
     vs, stopped_at = _in_chunks(method, network, problem, layers, depth, progress)
     return solution_of(
-        ts=jnp.asarray(layers / network.layers_per_time, problem.v0.dtype),
+        ts=jax.device_put((layers / network.layers_per_time).astype(problem.v0.dtype)),
         vs=network.read(vs),
         stopped_at=stopped_at,
         limit=problem.limit,
@@ -171,18 +171,17 @@ def _in_chunks(
     # chunks of equal size, so that one compilation serves all
     chunks = -(-total // sampler.chunk_size(network.width, m))
     size = -(-total // chunks)
-    stops = jnp.asarray(np.union1d(layers, depth))
-    level = jnp.asarray(problem.level, problem.v0.dtype)
+    # NumPy's numbers around the program, for JAX would compile each operation on them
+    stops, v0s = np.union1d(layers, depth), np.asarray(problem.v0)
+    level = v0s.dtype.type(problem.level)
     devices = min(chunks, devices_for((network, problem.v0, problem.key)))
 
     def call(start: int):
         # the last chunk is filled up with copies, which are dropped
-        indices = jnp.minimum(jnp.arange(start, start + size), total - 1)
-        if problem.v0.ndim == 3:
-            v0 = problem.v0[indices]
-        else:
-            v0 = jnp.broadcast_to(problem.v0, (size, m, m))
-        return sampler.run(network, v0, stops, level, problem.key, indices)
+        indices = np.minimum(np.arange(start, start + size), total - 1)
+        some = v0s[indices] if v0s.ndim == 3 else np.broadcast_to(v0s, (size, m, m))
+        given = jax.device_put((some, stops, level, problem.key, indices))
+        return sampler.run(network, *given)
 
     vs, stopped_at, starts = [], [], range(0, total, size)
     for start, (v, stopped) in zip(starts, shared(call, starts, devices), strict=True):
@@ -191,4 +190,4 @@ def _in_chunks(
         stopped_at.append(stopped[: end - start])
         if progress is not None:
             progress(end, total)
-    return jnp.asarray(np.concatenate(vs)), jnp.asarray(np.concatenate(stopped_at))
+    return jax.device_put((np.concatenate(vs), np.concatenate(stopped_at)))

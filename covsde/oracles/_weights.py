@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array, Float, Int, PRNGKeyArray, Scalar
 
-from .._devices import cores, host_threads
+from .._devices import host_threads
+from .._threads import processors
 from ._freezing import Frozen
 from ._network import AbstractNetwork
 from ._normals import NormalStream
@@ -21,7 +22,7 @@ _WEIGHTS = 2**21
 
 def chunk_size(width: int, m: int) -> int:
     """Networks to run together."""
-    return max(cores(), _WEIGHTS // (width * max(width, m)))
+    return max(processors(), _WEIGHTS // (width * max(width, m)))
 
 
 class Weights:

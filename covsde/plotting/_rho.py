@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import jax.numpy as jnp
+import jax
 import numpy as np
 
 from ..observables import correlation
 from ..solution import Solution
 from ._solutions import check_limit
+
+# one program, where each of its operations would be one
+_correlation = jax.jit(correlation)
 
 
 def start_correlations(limit: Solution, v0) -> np.ndarray | None:
@@ -26,12 +29,12 @@ def start_correlations(limit: Solution, v0) -> np.ndarray | None:
                 f"`v0` must have shape {(limit.m, limit.m)}, as the solution has; got "
                 f"{v0.shape}."
             )
-        return np.asarray(correlation(jnp.asarray(v0)))
+        return np.asarray(_correlation(v0))
     if float(limit.ts[0]) > 0:
         return None
     first = np.asarray(limit.vs[:, 0])
     same = np.allclose(first, first[:1], rtol=1e-5, atol=0)
-    return np.asarray(correlation(jnp.asarray(first[0]))) if same else None
+    return np.asarray(_correlation(first[0])) if same else None
 
 
 def correlations(solution: Solution) -> np.ndarray:
@@ -41,7 +44,7 @@ def correlations(solution: Solution) -> np.ndarray:
             "every path was stopped, so there is no correlation to draw. Raise "
             "`stop_above`, or stop at an earlier `t1`."
         )
-    return np.asarray(correlation(jnp.asarray(np.asarray(solution.vs)[solution.running])))
+    return np.asarray(_correlation(np.asarray(solution.vs)[solution.running]))
 
 
 def input_names(limit: Solution, labels: Sequence[str] | None) -> list[str]:

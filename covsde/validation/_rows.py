@@ -78,12 +78,13 @@ def compare(
     is a row of its own.
     """
     states = (start[None], *(_last(solution) for solution in (limit, *networks)))
-    values = [read_all(tuple(observables.values()), state) for state in states]
+    # by one program for them all
+    values = read_all(tuple(observables.values()), np.concatenate(states))
+    ends = np.cumsum([len(state) for state in states])[:-1]
     rows, notes, constant = [], [], []
-    for (name, f), of_one in zip(
-        observables.items(), zip(*values, strict=True), strict=True
-    ):
-        initial, (ours, *theirs) = float(of_one[0][0]), of_one[1:]
+    for (name, f), of_all in zip(observables.items(), values, strict=True):
+        (initial,), ours, *theirs = np.split(of_all, ends)
+        initial = float(initial)
         reason = _no_law(f, start, (ours, *theirs))
         if reason is not None:
             notes.append(f"{name} is left out: {reason}.")
@@ -112,7 +113,7 @@ def compare(
 
 def _last(solution: AbstractSolution) -> np.ndarray:
     """The states at the last saved time, of the paths that were never stopped."""
-    return np.asarray(solution.readings[:, -1])[solution.running]
+    return np.asarray(solution.readings)[:, -1][solution.running]
 
 
 def read(observable: Callable, states: np.ndarray) -> np.ndarray:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from functools import partial
 
 import diffrax
 import jax
@@ -18,6 +19,7 @@ from ..solve import Scheme, solved
 from ._notes import notes
 from ._report import Report
 from ._rows import compare
+from ._together import Tell, together
 
 
 def validate(
@@ -106,25 +108,28 @@ def validate(
         step = Scheme.of(problem, solver).default_step
         dt0 = min(step, 1 / kinds[-1].layers_per_time)
 
-    tell = progress or (lambda what, done, total: None)
-
     def own_key(number: int):
         return jax.random.fold_in(problem.key, number)
 
-    tell("limit", 0, num_paths)
-    ours = jax.block_until_ready(solved(problem._replace(key=own_key(0)), solver, dt0))
-    tell("limit", num_paths, num_paths)
+    def solve_limit(tell: Tell):
+        tell("limit", 0, num_paths)
+        made = solved(problem._replace(key=own_key(0)), solver, dt0)
+        tell("limit", num_paths, num_paths)
+        return made
 
-    def networks(n: int, kind: AbstractNetwork):
-        tell(f"n = {n}", 0, num_networks)
+    def sample(kind: AbstractNetwork, tell: Tell):
+        what = f"n = {kind.width}"
+        tell(what, 0, num_networks)
         return sampled(
-            problem._replace(key=own_key(n), num_paths=num_networks),
+            problem._replace(key=own_key(kind.width), num_paths=num_networks),
             kind,
             method,
-            lambda done, total: tell(f"n = {n}", done, total),
+            lambda done, total: tell(what, done, total),
         )
 
-    theirs = tuple(map(networks, widths, kinds))
+    calls = [solve_limit, *(partial(sample, kind) for kind in kinds)]
+    ours, *theirs = together(calls, progress or (lambda *said: None))
+    theirs = tuple(theirs)
     rows, left_out = compare(observables, start, ours, theirs)
     said = notes(observables, problem.v0, problem.t1, ours, theirs, kinds, stop_above)
     return Report(
