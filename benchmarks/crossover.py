@@ -1,8 +1,8 @@
 """Crossover: the numbers of inputs at which the layouts of matrices meet.
 
-`python -m benchmarks.crossover` runs the default solver with the layout of the matrices
-forced each way and prints CPU time per path and step, and the time to compile. It is why
-`covsde.matrices.PACKED_MAX` and `ROWS_MAX` are what they are.
+`python -m benchmarks.crossover` runs the default solvers of an MLP and of attention with
+the layout of the matrices forced each way and prints CPU time per path and step, and the
+time to compile. It is why `covsde.matrices.PACKED_MAX` and `ROWS_MAX` are what they are.
 """
 
 import argparse
@@ -11,16 +11,18 @@ import sys
 import time
 
 SIZES = [2, 3, 4, 6, 8, 12, 16]
+LIMITS = ("MLP", "attention")
 LAYOUTS = ("packed", "rows", "whole")
 MOST_PACKED = 6  # beyond, they take minutes to compile
 STEPS = 20
 
 
-def measure(m: int, layout: str, num_paths: int, repeats: int) -> tuple[float, float]:
-    """(CPU-ns per path and step, seconds to compile) in this process."""
+def measure(
+    name: str, m: int, layout: str, num_paths: int, repeats: int
+) -> tuple[float, float]:
+    """(CPU-ns per path and step, seconds to compile) of a limit in this process."""
     import jax
     import jax.numpy as jnp
-    import numpy as np
 
     from covsde.matrices import _layout
 
@@ -29,6 +31,8 @@ def measure(m: int, layout: str, num_paths: int, repeats: int) -> tuple[float, f
     import covsde
 
     limit = covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0))
+    if name == "attention":
+        limit = covsde.ShapedAttention(0.5, 1.0)
 
     def run():
         solution = covsde.solve(
@@ -49,7 +53,7 @@ def measure(m: int, layout: str, num_paths: int, repeats: int) -> tuple[float, f
         begin = time.process_time()
         run()
         times.append(time.process_time() - begin)
-    best = float(np.median(times))
+    best = min(times)
     return best / num_paths / STEPS * 1e9, first - best
 
 
@@ -59,38 +63,38 @@ def main() -> None:
     parser.add_argument("--paths", type=int, default=2048)
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--sizes", type=int, nargs="*", default=SIZES)
-    parser.add_argument("--one", nargs=2, metavar=("M", "LAYOUT"), help="one measurement")
+    parser.add_argument("--limits", nargs="*", choices=LIMITS, default=LIMITS)
+    parser.add_argument("--most-packed", type=int, default=MOST_PACKED)
+    parser.add_argument("--one", nargs=3, metavar=("LIMIT", "M", "LAYOUT"))
     arguments = parser.parse_args()
+    numbers = arguments.paths, arguments.repeats
     if arguments.one:
-        m, layout = int(arguments.one[0]), arguments.one[1]
-        print(*measure(m, layout, arguments.paths, arguments.repeats))
+        name, m, layout = arguments.one
+        print(*measure(name, int(m), layout, *numbers))
         return
-    print("default solver, shaped ReLU, float64: CPU-ns per path and step (compile, CPU-s)")
-    print(f"{'m':>4}" + "".join(f"{layout:>26}" for layout in LAYOUTS))
-    for m in arguments.sizes:
-        row = {}
-        for layout in LAYOUTS if m <= MOST_PACKED else LAYOUTS[1:]:
-            command = [
-                sys.executable,
-                "-m",
-                "benchmarks.crossover",
-                "--one",
-                str(m),
-                layout,
-            ]
-            command += [
-                "--paths",
-                str(arguments.paths),
-                "--repeats",
-                str(arguments.repeats),
-            ]
-            printed = subprocess.run(command, capture_output=True, text=True, check=True)
-            row[layout] = [float(x) for x in printed.stdout.split()]
-        cells = [
-            f"{row[layout][0]:16.0f} ({row[layout][1]:5.1f} s)" if layout in row else ""
-            for layout in LAYOUTS
-        ]
-        print(f"{m:4}" + "".join(f"{cell:>26}" for cell in cells), flush=True)
+    print("default solvers, float64: CPU-ns per path and step, the least (compile, CPU-s)")
+    for name in arguments.limits:
+        print(f"{name:>10}" + "".join(f"{layout:>26}" for layout in LAYOUTS))
+        for m in arguments.sizes:
+            row = f"{m:10}"
+            for layout in LAYOUTS:
+                cell = ""
+                if layout != "packed" or m <= arguments.most_packed:
+                    nanoseconds, seconds = in_new_process(name, m, layout, *numbers)
+                    cell = f"{nanoseconds:16.0f} ({seconds:5.1f} s)"
+                row += f"{cell:>26}"
+            print(row, flush=True)
+
+
+def in_new_process(
+    name: str, m: int, layout: str, num_paths: int, repeats: int
+) -> tuple[float, ...]:
+    """`measure`, where nothing was compiled."""
+    command = [sys.executable, "-m", "benchmarks.crossover"]
+    command += ["--one", name, str(m), layout]
+    command += ["--paths", str(num_paths), "--repeats", str(repeats)]
+    printed = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    return tuple(float(x) for x in printed.split())
 
 
 if __name__ == "__main__":

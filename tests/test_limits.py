@@ -137,6 +137,20 @@ def test_all_follows_from_the_tangent(name, m):
         np.testing.assert_allclose(found, exact, rtol=1e-12, atol=1e-28)
 
 
+def test_the_correction_shares_a_product_with_the_tangent():
+    """It is `tangent + h correction`, as it is of any other noise."""
+    noise = covsde.ShapedAttention(0.7, 0.4, heads=2).diffusion
+    rng = np.random.default_rng(8)
+    frame = Square.from_dense(jnp.asarray(rng.normal(size=(5, 3, 3))))
+    entries = jnp.asarray(rng.normal(size=(count_entries(noise.noise_shape, 3), 5)))
+    increment = arrange(noise.noise_shape, entries, 3)
+    h = jnp.linspace(0.1, 0.5, 5)
+    whole = noise.corrected(START, frame, increment, 3, h, None).of(frame)
+    tangent = noise.tangent(START, frame, increment, None)
+    parts = (tangent + noise.correction(START, frame, 3, None) * h).of(frame)
+    np.testing.assert_allclose(whole.to_dense(), parts.to_dense(), rtol=1e-12, atol=1e-13)
+
+
 # Noise that multiplies from the left
 
 

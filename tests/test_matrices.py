@@ -64,6 +64,15 @@ def test_products(pair):
     agree(matrices.gram(lower), factor @ mirror(factor))
     agree(matrices.congruence(lower, symmetric), factor @ s @ mirror(factor))
     agree(matrices.square(symmetric), s @ s)
+    any_one = s + factor
+    one = Square.from_dense(jnp.asarray(any_one))
+    agree(matrices.multiply_square(lower, one), factor @ any_one)
+    square = Square.from_triangle(lower)
+    agree(matrices.multiply_transposed(square, one), mirror(factor) @ any_one)
+    rows = lower.diagonal()
+    applied = jnp.moveaxis(one.apply_transposed(rows), lower.row_axis(), -1)
+    dense = np.moveaxis(rows, lower.row_axis(), -1)[..., None]
+    np.testing.assert_allclose(applied, (mirror(any_one) @ dense)[..., 0], rtol=1e-11)
 
 
 def test_solves(pair):
