@@ -2,18 +2,12 @@
 
 import os
 from contextlib import contextmanager
-from pathlib import Path
 
 import jax
 import pytest
 from jaxtyping import install_import_hook
 
-# `make test` keeps compiled programs, each worker its own: two would read what the other
-# has written half of. Commands that are tested keep none elsewhere.
-if folder := os.environ.get("JAX_COMPILATION_CACHE_DIR"):
-    folder = str(Path(folder, os.environ.get("PYTEST_XDIST_WORKER", "alone")))
-    os.environ["JAX_COMPILATION_CACHE_DIR"] = folder
-    jax.config.update("jax_compilation_cache_dir", folder)
+# What commands compile is kept where `make test` keeps all of it, and nowhere else.
 os.environ["COVSDE_CACHE"] = "0"
 
 jax.config.update("jax_enable_x64", True)

@@ -420,36 +420,18 @@ def test_two_processes(reference, tmp_path):
         assert_same(reference, loaded)
 
 
-def test_a_killed_process_is_taken_up_again(reference, tmp_path):
-    program = f"""
-        def progress(done, total):
-            if done > 8000:
-                import os, signal
-                os.kill(os.getpid(), signal.SIGKILL)
-        result(chunk_size=8000, checkpoint={str(tmp_path)!r}, checkpoint_every=0,
-               progress=progress)
-    """
-    process = in_a_process(program)
-    output, _ = process.communicate(timeout=300)
-    assert process.returncode == -9, output
-    seen = []
-    resumed = run(checkpoint=tmp_path, progress=lambda done, total: seen.append(done))
-    assert seen == [PATHS]
-    assert_same(reference, resumed, bits=True)
-
-
-@pytest.mark.parametrize("ending", ["nc", "zarr"])
-def test_a_killed_process_leaves_a_file_of_every_path(reference, tmp_path, ending):
-    """Killed twice at a random moment, in the midst of a chunk or of a write."""
+@pytest.mark.parametrize(("ending", "kills"), [("nc", 2), ("zarr", 1)])
+def test_a_killed_process_is_taken_up_again(tmp_path, ending, kills):
+    """Killed at a random moment, in the midst of a chunk or of a write; once or twice."""
     xarray = pytest.importorskip("xarray")
     pytest.importorskip({"nc": "h5netcdf", "zarr": "zarr"}[ending])
     small = dict(chunk_size=100, stop_above=1.5)
     options = dict(engine="zarr", consolidated=False) if ending == "zarr" else {}
-    run(save=tmp_path / f"whole.{ending}", checkpoint=tmp_path / "other", **small)
+    free = run(save=tmp_path / f"whole.{ending}", checkpoint=tmp_path / "other", **small)
     whole = xarray.load_dataset(tmp_path / f"whole.{ending}", **options)
     where = dict(save=tmp_path / f"paths.{ending}", checkpoint=tmp_path / "state")
     done = 0
-    for delay in np.random.default_rng(5).uniform(0.05, 0.3, 2):
+    for delay in np.random.default_rng(5).uniform(0.05, 0.3, kills):
         program = f"""
             import os, signal, threading
             kill = threading.Timer({delay}, os.kill, (os.getpid(), signal.SIGKILL))
@@ -468,7 +450,7 @@ def test_a_killed_process_leaves_a_file_of_every_path(reference, tmp_path, endin
         np.testing.assert_array_equal(stopped_at[written], whole["stopped_at"][written])
         assert done < written.sum() < PATHS and np.isnan(values[-1]).all()
         done = written.sum()
-    run(**where, **small)
+    assert_same(free, run(**where, **small), bits=True)
     resumed = xarray.load_dataset(where["save"], **options)
     for name in ("values", "stopped_at"):
         np.testing.assert_array_equal(resumed[name].values, whole[name].values)

