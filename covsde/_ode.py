@@ -5,6 +5,7 @@ from collections.abc import Callable
 import diffrax
 import jax.numpy as jnp
 import optimistix
+from jax import lax
 from jaxtyping import Array, Float, Scalar
 
 MOST_STEPS = 100_000
@@ -25,43 +26,52 @@ def solve_ode(
 
     It stops where `tr V/m` reaches the level, or where it explodes, which shows in steps
     that no longer move the time; later times have the state at which it did. Both are NaN
-    if even `MOST_STEPS` steps do not reach the last time. By Diffrax's `Dopri8`, with
-    derivatives in both modes.
+    if even `MOST_STEPS` steps do not reach one time from that before it. By Diffrax's
+    `Dopri8`, with derivatives in both modes.
+
+    From time to time, for Diffrax asks the host whether several in a row are increasing:
+    of such a program nothing could be kept on disk.
     """
     reached = None
     if level is not None:
         size = 1 / v0.shape[-1]
         reached = diffrax.Event(
-            lambda t, y, args, **_: jnp.trace(y) * size - level,
-            optimistix.Bisection(rtol=rtol, atol=0.0),
+            lambda t, y, args, **_: level - jnp.trace(y) * size,
+            # it falls, as does what Diffrax has in its place for a batch's other paths
+            optimistix.Bisection(rtol=rtol, atol=0.0, flip=True),
         )
-    eps = float(jnp.finfo(v0.dtype).eps)
-    solved = diffrax.diffeqsolve(
-        diffrax.ODETerm(lambda t, v, _: field(jnp.asarray(t), v)),
-        diffrax.Dopri8(),
-        t0=jnp.zeros((), v0.dtype),
-        t1=times[-1],
-        dt0=None,
-        y0=v0,
-        saveat=diffrax.SaveAt(
-            subs=[diffrax.SubSaveAt(ts=times), diffrax.SubSaveAt(t1=True)]
-        ),
-        # saved times are ends of steps: interpolation is less accurate
-        stepsize_controller=diffrax.ClipStepSizeController(
-            diffrax.PIDController(
-                rtol=rtol, atol=atol, dtmin=_SHORTEST * eps * times[-1], force_dtmin=False
-            ),
-            step_ts=times,
-        ),
-        event=reached,
-        max_steps=MOST_STEPS,
-        throw=False,
-        adjoint=diffrax.DirectAdjoint(),
+    shortest = _SHORTEST * float(jnp.finfo(v0.dtype).eps) * times[-1]
+    controller = diffrax.PIDController(
+        rtol=rtol, atol=atol, dtmin=shortest, force_dtmin=False
     )
-    (saved_ts, end_t), (vs, end) = solved.ts, solved.ys  # pyright: ignore
-    complete = solved.result == diffrax.RESULTS.successful
-    endless = solved.result == diffrax.RESULTS.max_steps_reached
-    vs = jnp.where(jnp.isfinite(saved_ts)[:, None, None], vs, end)
-    stopped_at = jnp.where(complete, jnp.inf, end_t[0])
-    vs, stopped_at = (jnp.where(endless, jnp.nan, x) for x in (vs, stopped_at))
+
+    def advance(now: tuple[Array, Array, Array], t1: Scalar):
+        t0, v, stopped_at = now
+        running = jnp.isinf(stopped_at)
+        solved = diffrax.diffeqsolve(
+            diffrax.ODETerm(lambda t, v, _: field(jnp.asarray(t), v)),
+            diffrax.Dopri8(),
+            t0=t0,
+            t1=jnp.where(running, t1, t0),
+            dt0=None,
+            y0=v,
+            stepsize_controller=controller,
+            event=reached,
+            max_steps=MOST_STEPS,
+            throw=False,
+            adjoint=diffrax.DirectAdjoint(),
+        )
+        (end,), (v,) = solved.ts, solved.ys  # pyright: ignore
+        complete = solved.result == diffrax.RESULTS.successful
+        if level is not None:  # where another path of a batch reaches it, to its tolerance
+            elsewhere = jnp.invert(solved.event_mask)  # pyright: ignore
+            complete |= elsewhere & (end >= t1 * (1 - 4 * rtol))
+        endless = solved.result == diffrax.RESULTS.max_steps_reached
+        stops = jnp.where(endless, jnp.nan, jnp.where(complete, jnp.inf, end))
+        stopped_at = jnp.where(running, stops, stopped_at)
+        return (end, v, stopped_at), v
+
+    zero = jnp.zeros((), v0.dtype)
+    (*_, stopped_at), vs = lax.scan(advance, (zero, v0, zero + jnp.inf), times)
+    vs = jnp.where(jnp.isnan(stopped_at), jnp.nan, vs)
     return (vs + jnp.swapaxes(vs, 1, 2)) / 2, stopped_at

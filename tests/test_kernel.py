@@ -176,14 +176,17 @@ def test_an_explosion_is_a_stop():
 
 
 def test_a_level_is_where_it_stops():
+    """Of two starts one reaches it, the other never does."""
     kappa = float(SOFTPLUS.drift.activation.stability_index)
     times = np.array([0.1, 1.0, 4.0])
-    solution = solve(SOFTPLUS, jnp.array([[1.5]]), 4.0, saveat=times, stop_above=3.0)
+    starts = jnp.array([[[1.5]], [[0.5]]])
+    solution = solve(SOFTPLUS, starts, 4.0, saveat=times, stop_above=3.0)
     reached = np.log((1 - 1 / 3) / (1 - 1 / 1.5)) / kappa
     assert times[0] < reached < times[1]
-    np.testing.assert_allclose(solution.stopped_at, reached, rtol=1e-7)
-    v = np.asarray(solution.vs)[0, :, 0, 0]
-    np.testing.assert_allclose(v, [one_input(1.5, 0.1), 3.0, 3.0], rtol=1e-7)
+    np.testing.assert_allclose(solution.stopped_at, [reached, np.inf], rtol=1e-7)
+    v = np.asarray(solution.vs)[:, :, 0, 0]
+    np.testing.assert_allclose(v[0], [one_input(1.5, 0.1), 3.0, 3.0], rtol=1e-7)
+    np.testing.assert_allclose(v[1], one_input(0.5, times), rtol=1e-7)
 
 
 def test_in_single_precision_to_its_rounding():

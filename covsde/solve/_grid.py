@@ -24,6 +24,7 @@ recomputed = partial(jax.checkpoint, prevent_cse=False)
 
 def where_wanted(wanted: Callable[[Any], Array], f: Callable) -> Callable:
     """`f` of what is wanted; of all else zeros, for nothing."""
+    f = jax.jit(f, inline=True)  # traced once, for its shapes too
 
     def only(x: Any) -> Any:
         told = jax.eval_shape(f, x)
