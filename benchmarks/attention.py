@@ -36,9 +36,12 @@ def steps_of(num_paths: int) -> int:
 
 def program(name: str, m: int, num_paths: int, steps: int) -> Callable:
     """The public call, as a function of the key."""
-    limit, v0 = LIMITS[name], start(m)
-    call = dict(num_paths=num_paths, dt0=DT0)
-    return lambda key: covsde.solve(limit, v0, DT0 * steps, key=key, **call).vs
+    limit, v0, t1 = LIMITS[name], start(m), DT0 * steps
+
+    def run(key):
+        return covsde.solve(limit, v0, t1, key=key, num_paths=num_paths, dt0=DT0).vs
+
+    return run
 
 
 def measure(m: int, num_paths: int, repeats: int) -> dict[str, float]:
