@@ -1,9 +1,11 @@
 """What is read off paths, and what is kept of it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -73,6 +75,17 @@ class Survey(eqx.Module):
                 for statistic, state in zip(self.statistics, tally.states, strict=True)
             ),
         )
+
+    def at(self, some: slice, tally: Tally, times: int) -> Tally:
+        """Some times of the tally of so many."""
+        one, more = (jax.eval_shape(partial(self.start, k)) for k in (times, times + 1))
+
+        def cut(x, shape, longer):
+            pairs = enumerate(zip(shape.shape, longer.shape, strict=True))
+            axis = next(i for i, (k, more) in pairs if k != more)
+            return x[(*(slice(None),) * axis, some)]
+
+        return jax.tree.map(cut, tally, one, more)
 
     def merge(self, one: Tally, other: Tally) -> Tally:
         """The tally of the paths of both."""
