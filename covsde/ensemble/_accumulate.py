@@ -49,6 +49,7 @@ def accumulate(
     if writer is not None:
         times, dtype = np.asarray(run.ts[asked]), run.v0.dtype
         writer.begin(recipe, survey.names, times, dtype, resumed=kept is not None)
+    at_these = survey.at(asked, run.num_saved)
     room = 0 if writer is None else -(-chunk_size // block) * block
     written, last_written = state[0], time.perf_counter()
 
@@ -71,7 +72,7 @@ def accumulate(
                 for chunk, part, values in parts:
                     if writer is not None and values is not None:
                         writer.write(chunk, values[0][:, asked], values[1])
-                    part = survey.at(asked, tally_on_host(part), run.num_saved)
+                    part = at_these(tally_on_host(part))
                     merged = part if state[1] is None else survey.merge(state[1], part)
                     state = chunk.last, merged
                 due = time.perf_counter() - last_written >= checkpoint_every

@@ -76,16 +76,25 @@ class Survey(eqx.Module):
             ),
         )
 
-    def at(self, some: slice, tally: Tally, times: int) -> Tally:
-        """Some times of the tally of so many."""
-        one, more = (jax.eval_shape(partial(self.start, k)) for k in (times, times + 1))
+    def at(self, some: slice, times: int) -> Callable[[Tally], Tally]:
+        """Takes these times of a tally of so many."""
+        if range(times)[some] == range(times):
+            return lambda tally: tally
+        one, more = (jax.eval_shape(partial(self.start, k)) for k in (1, 2))
 
-        def cut(x, shape, longer):
-            pairs = enumerate(zip(shape.shape, longer.shape, strict=True))
-            axis = next(i for i, (k, more) in pairs if k != more)
-            return x[(*(slice(None),) * axis, some)]
+        def which(x, longer) -> tuple:
+            sizes = enumerate(zip(x.shape, longer.shape, strict=True))
+            axis = next(i for i, (size, more) in sizes if size != more)
+            return (*(slice(None),) * axis, some)
 
-        return jax.tree.map(cut, tally, one, more)
+        places = [*map(which, *map(jax.tree.leaves, (one, more)))]
+
+        def taken(tally: Tally) -> Tally:
+            leaves, tree = jax.tree.flatten(tally)
+            pairs = zip(leaves, places, strict=True)
+            return jax.tree.unflatten(tree, [x[place] for x, place in pairs])
+
+        return taken
 
     def merge(self, one: Tally, other: Tally) -> Tally:
         """The tally of the paths of both."""
