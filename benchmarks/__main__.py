@@ -22,6 +22,7 @@ BENCHMARKS = {
     "attention": "CPU time per path and step of attention against an MLP's",
     "growth": "CPU time of a step from 16 to 128 inputs",
     "compilation": "CPU time of the first call, by the number of inputs",
+    "calls": "what a call takes beside its run, and a sweep beside one solve",
     "literal": "CPU time of a path against a literal network's, all weights drawn",
     "ensemble": "memory and time of up to 1e7 paths, cost of statistics, two devices",
     "kills": "ensembles that are killed at random, against one that never was",

@@ -2,9 +2,10 @@
 
 `python -m benchmarks.compilation` starts a process for each number of inputs and repeat,
 and prints the median: what is checked, traced and compiled of a default solve. Importing
-JAX and covsde is not counted. `--loop` counts what 20 calls compile that differ in time,
-parameters, paths, level and saved times. `--kept` compares first calls, all of their time,
-in processes that find no programs on disk, find those of the first, and keep none.
+JAX and covsde is not counted. `--loop` counts what 20 calls of `solve` compile, and 6 of
+each other, that differ in time, parameters, paths, level and saved times. `--kept` compares
+first calls, all of their time, in processes that find no programs on disk, find those of
+the first, and keep none.
 """
 
 import argparse
@@ -69,34 +70,49 @@ def print_kept(names: list[str], ms: list[int] | None) -> None:
             print(f"{name:<12} m = {m:<6}{told}", flush=True)
 
 
-def loop() -> list[int]:
-    """Programs that each of 20 calls compiles."""
+def loop(call: str, number: int) -> list[int]:
+    """Programs that each of so many calls compiles."""
     counts, draw = [], np.random.default_rng(0)
 
     def listen(name: str, seconds: float, **_) -> None:
         counts[-1] += name.endswith("backend_compile_duration")
 
-    v0, key = start(2), jax.random.key(0)
+    v0, key, rho = start(2), jax.random.key(0), covsde.observables.Correlation(0, 1)
     jax.monitoring.register_event_duration_secs_listener(listen)
-    for i in range(20):
+    for i in range(number):
         t1, num_paths = draw.uniform(0.2, 2.0), int(draw.integers(500, 20_000))
-        saveat = np.linspace(0, t1, 5 + i % 4)
+        asked = {
+            "key": jax.random.fold_in(key, i),
+            "num_paths": num_paths,
+            "saveat": np.linspace(0, t1, 5 + i % 4),
+            "stop_above": 4.0 + i,
+        }
         counts.append(0)
+        if call == "ensemble":
+            covsde.ensemble(shaped(-1 / (1 + i)), v0, t1, observables=rho, **asked)
+            continue
+        if call == "sweep":
+            grid = {"c_minus": np.linspace(-1, -0.1, 8 + i)}
+            covsde.sweep(shaped, grid, v0, t1, observables=rho, **asked)
+            continue
+        if call == "estimate":
+            del asked["num_paths"], asked["saveat"]
+            tol = draw.uniform(0.02, 0.1)
+            covsde.estimate(shaped(-1 / (1 + i)), v0, t1, rho, tol=tol, **asked)
+            continue
         if i % 2:
             activation = covsde.ShapedSmooth(lambda x: jax.numpy.tanh(x), 1.0 + i)
             level = None if i % 4 == 1 else 4.0 + i
         else:
             activation, level = covsde.ShapedReLU(0.0, -1.0 / (1 + i)), None
-        covsde.solve(
-            covsde.ShapedMLP(activation),
-            v0,
-            t1,
-            key=jax.random.fold_in(key, i),
-            num_paths=num_paths,
-            saveat=saveat,
-            stop_above=level,
-        )
+        asked["stop_above"] = level
+        covsde.solve(covsde.ShapedMLP(activation), v0, t1, **asked)
     return counts
+
+
+def shaped(c_minus: float) -> covsde.ShapedMLP:
+    """An MLP of this shape."""
+    return covsde.ShapedMLP(covsde.ShapedReLU(0.0, c_minus))
 
 
 def main() -> None:
@@ -109,7 +125,9 @@ def main() -> None:
     parser.add_argument("--loop", action="store_true", help="count what 20 calls compile")
     arguments = parser.parse_args()
     if arguments.loop:
-        print("programs that each call compiles:", *loop())
+        print("programs that each call compiles")
+        for call in ("solve", "ensemble", "sweep", "estimate"):
+            print(f"{call:<10}", *loop(call, 20 if call == "solve" else 6))
         return
     if arguments.one is not None:
         print(*first_call(arguments.one[0], int(arguments.one[1])))

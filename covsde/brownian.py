@@ -220,13 +220,14 @@ class BrownianGrid(diffrax.AbstractBrownianPath):
         first, last = _cells(self.ts, jnp.asarray(t0), jnp.asarray(t1))
         return jnp.moveaxis(_summed(self, first, last), 0, -1)
 
-    def whole(self) -> Float[Array, "*num_paths entries"]:
-        """The increment over all of the grid, entry by entry.
+    def whole(self, cells: Array | None = None) -> Float[Array, "*num_paths entries"]:
+        """The increment over all of the grid, entry by entry, or over its first cells.
 
         It is that of `entries(t0, t1)`, whose times are looked up on the grid; here
         none is, and a program has no error to raise.
         """
-        return jnp.moveaxis(_summed(self, 0, self.ts.size - 1), 0, -1)
+        last = self.ts.size - 1 if cells is None else cells
+        return jnp.moveaxis(_summed(self, 0, last), 0, -1)
 
     def evaluate(self, t0, t1=None, left=True, use_levy=False) -> Any:
         """The increment over `[t0, t1]`, or from the start of the grid to `t0`.

@@ -5,12 +5,14 @@ import os
 import subprocess
 import sys
 import warnings
+from typing import ClassVar
 
 import jax
 import numpy as np
 import pytest
 
 import covsde
+from covsde._checks import is_concrete
 from covsde._jit import jit
 from covsde.solve import plan, simulate, simulated
 
@@ -148,6 +150,73 @@ def test_a_loop_compiles_once(compiled):
     assert compiled() > 0
     smooth(2)
     assert compiled() == 0
+
+
+class Counted(covsde.ShapedMLP):
+    """An MLP that tells how often its parts were built of known parameters."""
+
+    built: ClassVar[list[str]] = []
+
+    @property
+    def drift(self):
+        self.built.extend(["drift"] if is_concrete(self) else [])
+        return super().drift
+
+    @property
+    def diffusion(self):
+        self.built.extend(["diffusion"] if is_concrete(self) else [])
+        return super().diffusion
+
+
+@pytest.mark.parametrize("call", ["ensemble", "sweep", "estimate"])
+def test_a_loop_of_statistics_compiles_once(call, compiled):
+    """Over times, parameters, paths, saved times, levels and keys; and each limit builds
+    its drift and its noise once."""
+    rho, v0 = covsde.observables.Correlation(0, 1), np.eye(2)
+
+    def shaped(c_minus):
+        return Counted(covsde.ShapedReLU(0.0, c_minus))
+
+    def once(i, t1, num_paths, saved):
+        key, level = jax.random.key(i), 3.0 + i
+        if call == "estimate":
+            asked = dict(key=key, tol=1.0, stop_above=level)
+            return covsde.estimate(shaped(-1.0 / i), v0, t1, rho, **asked)
+        asked = dict(key=key, num_paths=num_paths, saveat=np.linspace(0, t1, saved))
+        asked |= dict(observables=rho, stop_above=level)
+        if call == "ensemble":
+            return covsde.ensemble(shaped(-1.0 / i), v0, t1, **asked)
+        pytest.importorskip("xarray")
+        grid = {"c_minus": -np.arange(1.0, 3 + i) / 9}
+        return covsde.sweep(shaped, grid, v0, t1, **asked)
+
+    once(1, 0.3, 1700, 3)
+    assert compiled() > 0
+    Counted.built.clear()
+    once(2, 0.7, 5200, 4)
+    assert compiled() == 0
+    limits = 4 if call == "sweep" else 1
+    assert sorted(Counted.built) == ["diffusion"] * limits + ["drift"] * limits
+
+
+def test_room_for_times_changes_no_statistic():
+    """Nor has it a place in what is returned."""
+    limit, v0 = covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0)), np.eye(2) + 0.1
+    saveat, key = np.array([0.1, 0.2, 0.3]), jax.random.key(0)
+    asked = dict(key=key, num_paths=200, dt0=0.1, saveat=saveat)
+    names = ("Moments", "Covariance", "Extremes")
+    statistics = [getattr(covsde.statistics, name)() for name in names]
+    entries = [covsde.observables.Entry(0, 0), covsde.observables.Entry(0, 1)]
+    told = covsde.ensemble(
+        limit, v0, 0.4, observables=entries, statistics=statistics, **asked
+    )
+    vs = np.asarray(covsde.solve(limit, v0, 0.4, **asked).vs)[:, :, 0]
+    parts = {name: part.values for name, part in told.parts.items()}
+    np.testing.assert_allclose(parts["mean"], vs.mean(0).T, rtol=1e-12)
+    np.testing.assert_array_equal(parts["maximum"], vs.max(0).T)
+    for j in range(3):
+        found = parts["covariance"][:, j]
+        np.testing.assert_allclose(found, np.cov(vs[:, j].T), rtol=1e-9, atol=1e-15)
 
 
 def test_room_changes_no_number(optimised):

@@ -34,19 +34,22 @@ def accumulate(
     checkpoint_every: float,
     writer: AbstractWriter | None,
     progress,
+    asked: slice,
 ) -> Tally:
     """The tally of a range of paths, from where a checkpoint left off.
 
     Chunks are merged one by one in their order, however many run at once, so that a run
-    that was interrupted ends with the same bits.
+    that was interrupted ends with the same bits. The run has room for more times than were
+    `asked` for.
     """
     kept = None if checkpoint is None else checkpoint.read()
     # the next path and the tally before it, always exchanged together
     state: tuple[int, Tally | None] = kept or (paths.first, None)
     todo = Range(state[0], paths.last)
     if writer is not None:
-        times, dtype = np.asarray(run.ts), run.v0.dtype
+        times, dtype = np.asarray(run.ts[asked]), run.v0.dtype
         writer.begin(recipe, survey.names, times, dtype, resumed=kept is not None)
+    at_these = survey.at(asked, run.num_saved)
     room = 0 if writer is None else -(-chunk_size // block) * block
     written, last_written = state[0], time.perf_counter()
 
@@ -69,8 +72,8 @@ def accumulate(
                 run, survey, todo, chunk_size, block, room, devices
             ):
                 if writer is not None and values is not None:
-                    writer.write(chunk, *values)
-                part = tally_on_host(part)
+                    writer.write(chunk, values[0][:, asked], values[1])
+                part = at_these(tally_on_host(part))
                 merged = part if state[1] is None else survey.merge(state[1], part)
                 state = chunk.last, merged
                 due = time.perf_counter() - last_written >= checkpoint_every

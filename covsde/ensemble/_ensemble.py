@@ -17,7 +17,15 @@ from .._checks import is_concrete
 from .._jit import jit
 from .._normals import Normals
 from ..limits import AbstractLimit
-from ..solve import Run, paths_at_a_time, plan, simulate, with_room_for_steps
+from ..solve import (
+    Run,
+    block_of,
+    paths_at_a_time,
+    plan,
+    simulate,
+    with_room,
+    with_room_for_steps,
+)
 from ..statistics import AbstractStatistic
 from ._accumulate import accumulate
 from ._checkpoint import Checkpoint
@@ -130,14 +138,18 @@ def ensemble(
     asked, processes = share(num_paths, i, of), jax.process_count()
     part = i * processes + jax.process_index(), of * processes
     paths = share(num_paths, *part)
-    block = block_size(paths.size, paths_at_a_time(run.m))
+    if jax.default_backend() == "cpu":
+        block = block_of(run, paths.size)
+    else:
+        block = block_size(paths.size, paths_at_a_time(run.m))
     if chunk_size is None:
         size = run.num_saved * run.m**2 * run.v0.dtype.itemsize
         chunk_size = default_chunk_size(paths.size, size, block)
     made = recipe(run, survey, num_paths, dt0, whole=of == 1 and folder is None)
 
+    in_room, of_these = with_room(run, paths.size * len(survey.names))
     tally = accumulate(
-        with_room_for_steps(run),
+        in_room,
         survey,
         paths,
         made,
@@ -150,6 +162,7 @@ def ensemble(
         checkpoint_every=checkpoint_every,
         writer=None if save is None else writer(save, paths, chunk_size),
         progress=progress,
+        asked=of_these,
     )
     return Ensemble(
         ts=np.asarray(run.ts),

@@ -1,9 +1,11 @@
 """What is read off paths, and what is kept of it."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import NamedTuple
 
 import equinox as eqx
+import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import lax
@@ -73,6 +75,26 @@ class Survey(eqx.Module):
                 for statistic, state in zip(self.statistics, tally.states, strict=True)
             ),
         )
+
+    def at(self, some: slice, times: int) -> Callable[[Tally], Tally]:
+        """Takes these times of a tally of so many."""
+        if range(times)[some] == range(times):
+            return lambda tally: tally
+        one, more = (jax.eval_shape(partial(self.start, k)) for k in (1, 2))
+
+        def which(x, longer) -> tuple:
+            sizes = enumerate(zip(x.shape, longer.shape, strict=True))
+            axis = next(i for i, (size, more) in sizes if size != more)
+            return (*(slice(None),) * axis, some)
+
+        places = [*map(which, *map(jax.tree.leaves, (one, more)))]
+
+        def taken(tally: Tally) -> Tally:
+            leaves, tree = jax.tree.flatten(tally)
+            pairs = zip(leaves, places, strict=True)
+            return jax.tree.unflatten(tree, [x[place] for x, place in pairs])
+
+        return taken
 
     def merge(self, one: Tally, other: Tally) -> Tally:
         """The tally of the paths of both."""

@@ -13,12 +13,15 @@ _SIGNIFICANT = 2.5
 _PATHS_EACH = 8
 
 
-def controls_of(path: BrownianGrid) -> Float[Array, "num_paths controls"]:
+def controls_of(
+    path: BrownianGrid, cells: Array | None = None
+) -> Float[Array, "num_paths controls"]:
     """Each entry of the motion as a standard normal, and its square less one.
 
-    All have mean 0, and no two are correlated.
+    All have mean 0, and no two are correlated. The grid has so many cells, if it has room
+    for more.
     """
-    normals = path.whole() / jnp.sqrt(path.t1 - path.t0)
+    normals = path.whole(cells) / jnp.sqrt(path.t1 - path.t0)
     return jnp.concatenate([normals, normals**2 - 1], axis=-1)
 
 

@@ -4,6 +4,7 @@ import dataclasses
 import functools
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import jax
 import jax.numpy as jnp
@@ -17,6 +18,8 @@ from ._controls import controls_of
 
 # Paths that are simulated together.
 CHUNK = 2**10
+# Arrays of steps are for so many at least, and then for four times as many.
+_STEPS = 16
 # How many default steps the first level takes at once.
 _LONGEST = 8
 
@@ -58,10 +61,12 @@ class Simulation:
         grid below. Each term has its own paths.
         """
         key = jax.random.fold_in(self.coarsest.key, 2 * level + alone)
-        run = self.coarsest.in_steps(self.steps(level), self.scheme.problem.t1)
-        run = dataclasses.replace(run, key=key)
-        first_path = jnp.asarray(CHUNK * index, jnp.uint32)
-        y, controls = _terms(run, self.observable, first_path, alone)
+        number = self.steps(level)
+        run = self.coarsest.in_steps(number, self.scheme.problem.t1)
+        run = dataclasses.replace(run, key=key, steps=_with_room(np.asarray(run.steps)))
+        first_path: Any = np.uint32(CHUNK * index)
+        taken: Any = np.int32(number)
+        y, controls = _terms(run, self.observable, first_path, taken, alone)
         y = np.asarray(y, np.float64)
         if not np.all(np.isfinite(y)):
             raise ValueError(
@@ -71,15 +76,25 @@ class Simulation:
         return y, np.asarray(controls, np.float64)
 
 
+def _with_room(steps: np.ndarray) -> Any:
+    """The ends of steps with room for more, so that levels share programs: a step of length
+    0 takes a microsecond.
+    """
+    number, room = steps.size - 1, _STEPS
+    while room < number:
+        room *= 4
+    return np.concatenate([steps, np.full(room - number, steps[-1])])
+
+
 @jit
 def _terms(
-    run: Run, observable: Callable, first_path: Array, alone: bool
+    run: Run, observable: Callable, first_path: Array, number: Array, alone: bool
 ) -> tuple[Array, Array]:
-    dtype, grid = run.v0.dtype, run.steps
+    dtype, grid, cells = run.v0.dtype, run.steps, cells_per_step(run.solver)
 
     def paths(exchanged: bool) -> BrownianGrid:
         return run.brownian(
-            cells_per_step(run.solver),
+            cells,
             num_paths=CHUNK,
             first_path=first_path,
             exchanged=exchanged,
@@ -93,6 +108,6 @@ def _terms(
 
     fine = value(path, grid)
     if alone:
-        return fine, controls_of(path)
+        return fine, controls_of(path, number * cells)
     antithetic = value(paths(True), grid)
     return (fine + antithetic) / 2 - value(path, grid[::2]), jnp.zeros((CHUNK, 0), dtype)

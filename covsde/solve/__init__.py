@@ -4,7 +4,7 @@ from ._defaults import default_solver, default_step
 from ._integrate import Paths, integrate
 from ._kind import check_covariances, check_kind
 from ._plan import Scheme, decide, longest_step, plan
-from ._reuse import simulated, with_room_for_steps
+from ._reuse import block_of, part_of, simulated, with_room, with_room_for_steps
 from ._run import Run, cells_per_step
 from ._simulate import paths_at_a_time, simulate
 from ._solve import solve, solved
@@ -15,6 +15,7 @@ __all__ = [
     "Paths",
     "Run",
     "Scheme",
+    "block_of",
     "cells_per_step",
     "check_covariances",
     "check_kind",
@@ -24,6 +25,7 @@ __all__ = [
     "default_step",
     "integrate",
     "longest_step",
+    "part_of",
     "paths_at_a_time",
     "plan",
     "simulate",
@@ -31,5 +33,6 @@ __all__ = [
     "solve",
     "solved",
     "step_times",
+    "with_room",
     "with_room_for_steps",
 ]

@@ -19,7 +19,7 @@ from ..activations import expanded
 from ..matrices import num_stored
 from ._integrate import Paths
 from ._run import Run
-from ._simulate import even_part, paths_in_a_part, simulate
+from ._simulate import even_part, paths_at_a_time, paths_in_a_part, simulate
 
 _simulate = jit(simulate)
 
@@ -77,6 +77,22 @@ def _paths(run: Run, num_paths: int) -> int:
     large = not run.clocked and _LARGE * num_stored(run.m) <= _ENTRIES
     most = min(_LARGE if large else _PATHS, paths_in_a_part(run))
     return min((few for few in _FEW if num_paths <= few < most), default=most)
+
+
+def block_of(run: Run, num_paths: int) -> int:
+    """Paths of such a run that are simulated and reduced together: parts, so that any
+    number of paths has one of a few sizes.
+    """
+    size = _paths(run, num_paths)
+    return size if size in _FEW else size * max(1, paths_at_a_time(run.m) // size)
+
+
+def part_of(run: Run, block: int) -> int | None:
+    """Paths of a part of a block, of which those are left out that begin beyond what is
+    wanted; None if it has no such parts, as on an accelerator.
+    """
+    size = _paths(run, block)
+    return size if jax.default_backend() == "cpu" and block % size == 0 else None
 
 
 def _in_calls(
@@ -141,6 +157,18 @@ def with_room_for_steps(run: Run) -> Run:
         steps=np.concatenate([steps, np.full(room - number, steps[-1])]),
         num_steps=np.asarray(number, np.int32),
     )
+
+
+def with_room(run: Run, values: int) -> tuple[Run, slice]:
+    """The same, with room for more steps, and for more times if so many values at each of
+    them are little; and where among its times are those that were asked for.
+    """
+    times = run.save_times.size
+    run, asked = with_room_for_steps(run), run.num_saved
+    if not run.by_tolerance and (_power(times) - times) * values <= _WASTED:
+        run = with_room_for_times(run)
+    first = run.save_times.size - times
+    return run, slice(first, first + asked)
 
 
 def with_room_for_times(run: Run) -> Run:

@@ -77,7 +77,6 @@ class Run:
         steps = np.arange(number + 1, dtype=dtype)
         steps *= dtype.type(t1) * np.reciprocal(dtype.type(number))
         steps[-1] = t1
-        steps = jnp.asarray(steps, dtype)
         return dataclasses.replace(self, steps=steps, between=False, clocked=False)
 
     def on(self, steps: Array, save_times: Array) -> "Run":

@@ -21,12 +21,18 @@ _Labelled = tuple[tuple[str, ...], np.ndarray]
 
 
 def results_of(
-    points: int, survey: Survey, tally: Tally, slopes: State, wanted: tuple[str, ...]
+    points: int,
+    times: slice,
+    survey: Survey,
+    tally: Tally,
+    slopes: State,
+    wanted: tuple[str, ...],
 ) -> tuple[dict[str, _Labelled], dict[str, Any]]:
     """The results of some points along a first axis, labelled; and what stands along the
     further axes.
 
-    Each point has times of its own in the tally, one point after another.
+    Each point has times of its own in the tally, one point after another, of which these
+    were asked for.
     """
     variables: dict[str, _Labelled] = {}
     coordinates: dict[str, Any] = {}
@@ -34,7 +40,7 @@ def results_of(
     def told(name: str, x: np.ndarray, *axes: str) -> None:
         at = axes.index("time")
         x = x.reshape(*x.shape[:at], points, -1, *x.shape[at + 1 :])
-        variables[name] = axes, np.moveaxis(x, at, 0)
+        variables[name] = axes, np.moveaxis(x, at, 0)[(*(slice(None),) * (at + 1), times)]
 
     usual = ("observable", "time")
     for statistic, state in zip(survey.statistics, tally.states, strict=True):

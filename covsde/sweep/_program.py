@@ -51,9 +51,11 @@ def tally_at(
     def add(i, state):
         tally, moments = state
         begin = i * block
-        real = jnp.arange(block, dtype=jnp.int32) < num_paths - begin
-        observed = partial(_observed, run=run, survey=survey, begin=begin, block=block)
-        now, slopes, running = jax.vmap(observed, in_axes=(axes,))(points)
+        wanted = num_paths - begin
+        observed = partial(_observed, run=run, survey=survey, block=block)
+        which = begin, wanted
+        now, slopes, running = jax.vmap(observed, in_axes=(axes, None))(points, which)
+        real = jnp.arange(block, dtype=jnp.int32) < wanted
         now, running = _in_a_row(now, 1), _in_a_row(running, 0)
         if slopes is not None:
             slopes = _in_a_row(slopes, 2)
@@ -74,16 +76,20 @@ def _in_a_row(x: Array, axis: int) -> Array:
 
 
 def _observed(
-    point: Points, run: Run, survey: Survey, begin: Array, block: int
+    point: Points, which: tuple[Array, Array], run: Run, survey: Survey, block: int
 ) -> tuple[Array, Array | None, Array]:
-    """A block of paths: the observables, their derivatives, and whether they run yet."""
+    """A block of paths: the observables, their derivatives, and whether they run yet.
+
+    `which`: the first of them, and how many from there on are wanted.
+    """
+    begin, wanted = which
     kind = eqx.filter(run.limit, eqx.is_array, inverse=True)
     moving, still = eqx.partition(point.limit, eqx.is_inexact_array)
 
     def values(moving: AbstractLimit) -> tuple[Array, Array]:
         limit = eqx.combine(moving, still, kind)
         here = dataclasses.replace(run, limit=limit, v0=point.v0, key=point.key)
-        values, _, running = observe(here, survey, jnp.uint32(0), begin, block)
+        values, _, running = observe(here, survey, jnp.uint32(0), begin, block, wanted)
         return values, running
 
     if not point.slopes:

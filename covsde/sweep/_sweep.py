@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
 import diffrax
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
@@ -19,7 +19,7 @@ from .._normals import Normals
 from .._problem import check_covariance
 from .._results import load_xarray
 from ..ensemble import Observables, check_num_paths, make_survey, tally_on_host
-from ..solve import paths_at_a_time
+from ..solve import block_of, with_room
 from ..statistics import AbstractStatistic, Moments, Quantiles, on_host
 from ._dataset import dataset, results_of
 from ._grid import Make, check_gradients, make_grid, plan_all, slopes_of, stacked
@@ -32,8 +32,8 @@ if TYPE_CHECKING:
 _HELD = 2**23
 # Paths of a point that an int32 can count.
 _MOST_PATHS = 2**31 - 1
-# Points that are simulated at once.
-_TOGETHER = 8
+# Points that are simulated at once: the last, or of fewer the next.
+_TOGETHER = (1, 2, 4, 8)
 
 
 def sweep(
@@ -122,11 +122,15 @@ def sweep(
     survey = make_survey(observables, statistics, run)
     wanted = check_gradients(gradients, grid, run)
 
-    m, starts = run.m, np.asarray(run.v0).reshape(-1, run.m, run.m)
+    m, count = run.m, cast(Any, np.asarray(num_paths, np.int32))
+    starts: Any = np.asarray(run.v0).reshape(-1, m, m)
     points = len(starts) * math.prod(grid.shape)
-    size = min(_TOGETHER, points)
-    held = size * run.save_times.size * m**2 * (1 + len(wanted))
-    block = max(1, min(paths_at_a_time(m), num_paths, _HELD // held))
+    size = next(some for some in _TOGETHER if some >= min(points, _TOGETHER[-1]))
+    in_room, times = with_room(run, points * num_paths * len(survey.names))
+    # not its limit, of which each point has the numbers
+    in_room = dataclasses.replace(in_room, limit=run.limit)
+    held = size * in_room.save_times.size * m**2 * (1 + len(wanted))
+    block = max(1, min(block_of(run, num_paths), _HELD // held))
     moving = stacked(make, grid, limits), slopes_of(make, grid, wanted)
     results = []
     for first in range(0, points, size):
@@ -134,17 +138,16 @@ def sweep(
         index = np.minimum(np.arange(first, first + size), points - 1)
         of_grid, of_starts = np.divmod(index, len(starts))
         some = Points(
-            *jax.tree.map(lambda x, of_grid=of_grid: jnp.asarray(x[of_grid]), moving),
-            v0=jnp.asarray(starts[of_starts]),
+            *jax.tree.map(lambda x, of_grid=of_grid: np.asarray(x)[of_grid], moving),
+            v0=starts[of_starts],
             key=jax.vmap(partial(jax.random.fold_in, run.key))(index)
             if independent
             else run.key,
         )
-        tallies = tally_at(some, run, survey, jnp.asarray(num_paths, jnp.int32), block)
+        tallies = tally_at(some, in_room, survey, count, block)
         tally, slopes = jax.device_get(tallies)
-        results.append(
-            results_of(size, survey, tally_on_host(tally), on_host(slopes), wanted)
-        )
+        tally, slopes = tally_on_host(tally), on_host(slopes)
+        results.append(results_of(size, times, survey, tally, slopes, wanted))
     return dataset(
         grid,
         len(starts) if run.v0.ndim == 3 else None,
