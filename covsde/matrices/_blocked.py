@@ -7,11 +7,12 @@ from jax import lax
 from jax.scipy.linalg import solve_triangular
 from jaxtyping import Array
 
-from ._apart import apart
+from ._apart import apart, materialise, recomputed
+from ._entries import dot
 from ._unrolled import less, less_one
 
 _ROWS = 8  # in one block
-_COLUMNS = 8  # in one pass over the entries
+_COLUMNS = 16  # in one pass over the entries
 
 
 def _t(a):
@@ -153,20 +154,28 @@ def triangularise(m, a, floor):
 
 
 def half_squared_distances(m, a):
-    """½ |l_a − l_b|² between unit rows l, the first of which is e₁.
-
-    Eight columns at a time.
-    """
+    """½ |l_a − l_b|² between unit rows l, the first of which is e₁."""
     first = less_one(a[..., 0], jnp.sum(a[..., 1:] ** 2, axis=-1))
     a = a.at[..., 0].set(first.at[..., 0].set(0))
-
-    def columns(total, some):
-        for one in some:
-            total = total + 0.5 * (one[..., :, None] - one[..., None, :]) ** 2
-        return total, None
-
+    # of columns that lie in one piece a kernel is vectorised along the other row
+    columns = materialise(_t(a))
     groups = -(-m // _COLUMNS)
-    rest = [(0, groups * _COLUMNS - m), *[(0, 0)] * (a.ndim - 1)]
-    by_column = jnp.pad(jnp.moveaxis(a, -1, 0), rest)
-    by_group = by_column.reshape(groups, _COLUMNS, *by_column.shape[1:])
-    return lax.scan(columns, jnp.zeros_like(a), by_group)[0]
+    size = -(-m // groups)
+    if groups == 1:
+        return _squares(columns) * 0.5
+    rest = [(0, 0)] * (a.ndim - 2) + [(0, groups * size - m), (0, 0)]
+    by_group = jnp.pad(columns, rest).reshape(*a.shape[:-2], groups, size, m)
+
+    def add(total, some):
+        return _squares(some, total), None
+
+    total = lax.scan(add, jnp.zeros_like(a), jnp.moveaxis(by_group, -3, 0))[0]
+    return total * 0.5
+
+
+@recomputed
+def _squares(columns, total=None):
+    """The sum of `(x_a − x_b)²` over columns `x`, and of a total before."""
+    each = (columns[..., k, :] for k in range(columns.shape[-2]))
+    squares = dot((x[..., :, None] - x[..., None, :]) ** 2 for x in each)
+    return squares if total is None else total + squares

@@ -422,9 +422,12 @@ class Lower(Triangle):
             return cls(entries, m)
         if has_paths_last(m):
             return cls(unpack_lower(m, entries), m)
-        rows, columns = entry_indices(m)
-        dense = jnp.zeros((*entries.shape[1:], m, m), entries.dtype)
-        return cls(dense.at[..., rows, columns].set(jnp.moveaxis(entries, 0, -1)), m)
+        with_zero = jnp.concatenate([entries, jnp.zeros_like(entries[:1])])
+        places = np.full((m, m), len(entries))
+        places[entry_indices(m)] = np.arange(len(entries))
+        # whole vectors over the paths, and then their transpose: a scatter goes one by one
+        by_entry = with_zero[places.ravel()]
+        return cls(jnp.moveaxis(by_entry, 0, -1).reshape(*entries.shape[1:], m, m), m)
 
     def scale_rows(self, rows: Array) -> Lower:
         """`diag(rows) L`."""
