@@ -9,11 +9,13 @@ order 1 leaves `h²`. The mean over the step's normals is a Gauss–Hermite sum.
 import itertools
 from collections.abc import Callable, Sequence
 
+import equinox as eqx
 import jax
 import jax.numpy as jnp
 import numpy as np
 
 from covsde import AbstractLimit
+from covsde.activations import expanded
 from covsde.brownian import count_entries
 from covsde.convergence._chain import GivenPath
 from covsde.matrices import factorise, gram
@@ -78,17 +80,29 @@ def remainders(
         normals, weights = cubature(cells * entries)
     normals = jnp.asarray(normals.reshape(cells, entries, -1))
     weights = jnp.asarray(weights)
-    f = observables
-    lf = generator(limit, f)
-    f0, f1, f2 = (jax.jit(g)(v0) for g in (f, lf, generator(limit, lf)))
+    limit = expanded(limit)  # one program for all activations
+    known = _expansion(limit, v0)
+    left = [
+        _left(limit, solver, jnp.asarray(h), normals, weights, v0, known) for h in lengths
+    ]
+    return np.array(left)
 
-    @jax.jit
-    def left(h, normals, weights, v0):
-        terms = limit.terms(GivenPath(normals, h / cells, m, shape))
-        start = factorise(jnp.broadcast_to(v0, (weights.size, m, m)))
-        end, *_ = solver.step(terms, jnp.zeros(()), h, start, None, None, False)
-        # f(V_0) is taken off before the sum, so that rounding stays far below h³
-        change = jax.vmap(f, out_axes=1)(gram(end).to_dense()) - f0[:, None]
-        return jnp.max(jnp.abs(change @ weights - h * f1 - h**2 / 2 * f2))
 
-    return np.array([float(left(jnp.asarray(h), normals, weights, v0)) for h in lengths])
+@eqx.filter_jit
+def _expansion(limit: AbstractLimit, v0):
+    """`f`, `𝓛f` and `𝓛²f`."""
+    lf = generator(limit, observables)
+    return observables(v0), lf(v0), generator(limit, lf)(v0)
+
+
+@eqx.filter_jit
+def _left(limit: AbstractLimit, solver, h, normals, weights, v0, known):
+    f0, f1, f2 = known
+    cells, m = solver.cells_per_step, v0.shape[-1]
+    shape = limit.diffusion.noise_shape
+    path = GivenPath(normals=normals, cell=h / cells, m=m, noise_shape=shape)
+    start = factorise(jnp.broadcast_to(v0, (weights.size, m, m)))
+    end, *_ = solver.step(limit.terms(path), jnp.zeros(()), h, start, None, None, False)
+    # f(V_0) is taken off before the sum, so that rounding stays far below h³
+    change = jax.vmap(observables, out_axes=1)(gram(end).to_dense()) - f0[:, None]
+    return jnp.max(jnp.abs(change @ weights - h * f1 - h**2 / 2 * f2))

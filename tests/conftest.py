@@ -41,13 +41,13 @@ OPTIMISED = {
     "test_convergence",
     "test_counts",
     "test_exact_laws",
+    "test_explosion",
     "test_exponents",
     "test_log_gaussian",
     "test_ntk",
     "test_solve",
     "test_unshaped",
     "test_validation",
-    "test_weak_order",
 }
 
 

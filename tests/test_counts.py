@@ -1,5 +1,6 @@
 """What a step costs, counted in its program and not timed: it is the same everywhere."""
 
+import functools
 import re
 from collections import Counter
 
@@ -38,6 +39,7 @@ def walk(jaxpr):
             yield from walk(part)
 
 
+@functools.cache
 def count(solver, m) -> Counter:
     """Per path and step: arithmetic, and numbers that some operations return."""
     run, _ = plan(

@@ -25,11 +25,13 @@ PATHS, T = 100_000, 0.25
 # At this step the weak error of order 2 is below a quarter of a standard error at m = 8.
 DT = 1 / 32
 LEVEL = 0.01
-LIMITS = {
-    "linear": ShapedMLP(Identity()),
-    "relu": ShapedMLP(ShapedReLU(0.0, -1.0)),
+RELU = ShapedMLP(ShapedReLU(0.0, -1.0))
+# A linear network, also as one whose activation is not bent: the program of any ReLU.
+LINEAR, UNBENT = ShapedMLP(Identity()), ShapedMLP(ShapedReLU(0.0, 0.0))
+SOLVERS = {
+    "geodesic": (GeodesicStrang(), UNBENT),
+    "palindromic": (PalindromicStrang(), LINEAR),
 }
-SOLVERS = {"geodesic": GeodesicStrang(), "palindromic": PalindromicStrang()}
 
 
 def autoregressive(m):
@@ -42,13 +44,13 @@ def autoregressive(m):
 def covariances(limit, solver, v0):
     """`V_T`, `(PATHS, m, m)`."""
     solution = covsde.solve(
-        LIMITS[limit],
+        limit,
         jnp.asarray(v0),
         T,
         key=jax.random.key(20 + len(v0)),
         num_paths=PATHS,
         dt0=DT,
-        solver=SOLVERS[solver],
+        solver=solver,
     )
     return np.asarray(solution.vs[:, 0])
 
@@ -60,9 +62,9 @@ def covariances(limit, solver, v0):
 )
 def linear(request):
     """`V_0` and `V_T` of the linear network: one simulation for all its laws."""
-    solver, m = request.param
-    v0 = autoregressive(m)
-    return v0, covariances("linear", solver, v0)
+    name, m = request.param
+    (solver, limit), v0 = SOLVERS[name], autoregressive(m)
+    return v0, covariances(limit, solver, v0)
 
 
 def within_four_errors(sample, expected, error=None):
@@ -94,7 +96,7 @@ def test_log_norms_are_normal(linear):
 @pytest.mark.parametrize("m", [1, 2, 4])
 def test_log_norms_under_a_shaped_relu(m):
     v0 = autoregressive(m)
-    log_norms_are_normal(v0, covariances("relu", "geodesic", v0))
+    log_norms_are_normal(v0, covariances(RELU, GeodesicStrang(), v0))
 
 
 def test_log_determinant_is_normal(linear):
@@ -142,7 +144,7 @@ def test_pivots_follow_their_brownian_motions():
     path = BrownianGrid(cells, m, key=jax.random.key(1), num_paths=50)
     start = factorise(jnp.broadcast_to(autoregressive(m), (50, m, m)))
     solved = diffrax.diffeqsolve(
-        LIMITS["linear"].terms(path),
+        LINEAR.terms(path),
         PalindromicStrang(),
         0.0,
         T,
@@ -163,14 +165,14 @@ def test_eight_digits_under_a_shaped_relu():
     """Every norm and every pair: a principal submatrix is a covariance SDE by itself."""
     datasets = pytest.importorskip("sklearn.datasets")
     v0 = np.asarray(covsde.gram(datasets.load_digits().data[:8]))
-    v = covariances("relu", "geodesic", v0)
+    v = covariances(RELU, GeodesicStrang(), v0)
     log_norms_are_normal(v0, v)
     pairs = list(itertools.combinations(range(8), 2))
     rejected = {}
     for a, b in pairs:
         rho = v[:, a, b] / np.sqrt(v[:, a, a] * v[:, b, b])
         rho0 = v0[a, b] / np.sqrt(v0[a, a] * v0[b, b])
-        law = PairLaw(rho0, T, LIMITS["relu"].activation.strength)
+        law = PairLaw(rho0, T, RELU.activation.strength)
         pvalue = stats.kstest(rho, lambda r, law=law: np.asarray(law.cdf(r))).pvalue
         if pvalue < LEVEL / len(pairs):
             rejected[a, b] = pvalue

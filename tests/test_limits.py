@@ -41,19 +41,23 @@ START = jnp.zeros(())
 @pytest.mark.parametrize("name", NOISES)
 def test_the_operator_has_the_covariance(name, m):
     """`J Jᵀ = Σ`, where `J` is the noise's Jacobian in the Brownian entries."""
-    diffusion = NOISES[name]
-    v = jnp.asarray(random_covariance(m, m))
-    factor = cholesky(Symmetric.from_dense(v))
+    diffusion, v = NOISES[name], random_covariance(m, m)
     shape = diffusion.noise_shape
 
-    def apply(entries):
-        increment = arrange(shape, entries, m)
-        return diffusion.apply(START, factor, increment, None).to_dense()
+    @jax.jit
+    def both(v):
+        factor = cholesky(Symmetric.from_dense(v))
 
-    jacobian = jax.jit(jax.jacfwd(apply))(jnp.zeros(count_entries(shape, m)))
+        def apply(entries):
+            increment = arrange(shape, entries, m)
+            return diffusion.apply(START, factor, increment, None).to_dense()
+
+        nothing = jnp.zeros(count_entries(shape, m))
+        return jax.jacfwd(apply)(nothing), diffusion.covariance(v)
+
+    jacobian, found = both(v)
     sigma = np.einsum("abi,cdi->abcd", jacobian, jacobian)
-    scale = np.trace(v) ** 2
-    np.testing.assert_allclose(diffusion.covariance(v), sigma, rtol=0, atol=1e-12 * scale)
+    np.testing.assert_allclose(found, sigma, rtol=0, atol=1e-12 * np.trace(v) ** 2)
 
 
 @pytest.mark.parametrize("m", [2, 4, 9])
@@ -62,8 +66,7 @@ def test_tangent_and_correction_make_v_driftless(name, m):
     """As `dF = ∘tangent + correction dt` it has the same Σ, and leaves no drift in V."""
     diffusion = NOISES[name]
     rng = np.random.default_rng(m)
-    frame = jnp.asarray(rng.normal(size=(m, m)) / np.sqrt(m) + np.eye(m))
-    v = frame @ frame.T
+    frame = rng.normal(size=(m, m)) / np.sqrt(m) + np.eye(m)
     shape = diffusion.noise_shape
 
     def velocity(frame, entries):
@@ -71,25 +74,26 @@ def test_tangent_and_correction_make_v_driftless(name, m):
         increment = arrange(shape, entries, m)
         return diffusion.tangent(START, frame, increment, None).of(frame).to_dense()
 
-    def one(entries):
-        moved, conversion = jax.jvp(
-            lambda f: velocity(f, entries), (frame,), (velocity(frame, entries),)
-        )
-        return moved, conversion
+    @jax.jit
+    def all_of(frame):
+        def one(entries):
+            moved = velocity(frame, entries)
+            return jax.jvp(lambda f: velocity(f, entries), (frame,), (moved,))
 
-    basis = jnp.eye(count_entries(shape, m))
-    moved, conversion = jax.jit(jax.vmap(one))(basis)
-    square = Square.from_dense(frame)
-    ito = diffusion.correction(START, square, m, None).of(square).to_dense()
+        square = Square.from_dense(frame)
+        correction = diffusion.correction(START, square, m, None).of(square).to_dense()
+        moved, conversion = jax.vmap(one)(jnp.eye(count_entries(shape, m)))
+        return moved, conversion, correction, diffusion.covariance(frame @ frame.T)
+
+    moved, conversion, ito, expected = map(np.asarray, all_of(frame))
     ito = (ito + 0.5 * conversion.sum(axis=0)) @ frame.T
-    drift = ito + ito.T + jnp.einsum("iab,icb->ac", moved, moved)
+    drift = ito + ito.T + np.einsum("iab,icb->ac", moved, moved)
     size = np.abs(np.einsum("iab,icb->ac", moved, moved)).max()
     np.testing.assert_allclose(drift, np.zeros((m, m)), atol=1e-12 * size)
 
     into_v = moved @ frame.T
     into_v = into_v + into_v.mT
     sigma = np.einsum("iab,icd->abcd", into_v, into_v)
-    expected = diffusion.covariance(v)
     np.testing.assert_allclose(sigma, expected, atol=1e-12 * np.abs(expected).max())
 
 
@@ -117,24 +121,28 @@ def factors(v) -> Lower:
 @pytest.mark.parametrize("m", [2, 6, 9])
 @pytest.mark.parametrize("name", NOISES)
 def test_all_follows_from_the_tangent(name, m):
-    noise, v = NOISES[name], jnp.asarray(random_covariance(m, m))
-    given, factor = Given(noise), factors(v)
-    sigma = noise.covariance(v)
-    scale = np.abs(sigma).max()
-    np.testing.assert_allclose(given.covariance(v), sigma, rtol=0, atol=1e-12 * scale)
-
+    noise, v = NOISES[name], random_covariance(m, m)
     shape = noise.noise_shape
     entries = np.random.default_rng(m).normal(size=(count_entries(shape, m), 2))
-    increment = arrange(shape, jnp.asarray(entries), m)
-    ours, theirs = (
-        one.apply(START, factor, increment, None).to_dense() for one in (given, noise)
-    )
-    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * np.abs(theirs).max())
 
-    exact = [jnp.einsum("aacc->", noise.covariance(one)) for one in (v, v / 2)]
-    for one in (given, noise):
-        found = one.trace_variance(START, factor, None)
-        np.testing.assert_allclose(found, exact, rtol=1e-12, atol=1e-28)
+    @jax.jit
+    def all_of(v, entries):
+        factor, increment = factors(v), arrange(shape, entries, m)
+        return [
+            (
+                jax.vmap(one.covariance)(jnp.stack([v, v / 2])),
+                one.apply(START, factor, increment, None).to_dense(),
+                one.trace_variance(START, factor, None),
+            )
+            for one in (Given(noise), noise)
+        ]
+
+    (found, ours, our_trace), (sigma, theirs, trace) = all_of(v, entries)
+    np.testing.assert_allclose(found, sigma, rtol=0, atol=1e-12 * np.abs(sigma).max())
+    np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-12 * np.abs(theirs).max())
+    exact = np.einsum("iaacc->i", sigma)
+    for one in (our_trace, trace):
+        np.testing.assert_allclose(one, exact, rtol=1e-12, atol=1e-28)
 
 
 def test_the_correction_shares_a_product_with_the_tangent():
@@ -247,17 +255,16 @@ def kicked(noise, factor, h, seed):
     rng, m = np.random.default_rng(seed), factor.m
     shape = (2, m * m, *factor.batch)
     halves = np.sqrt(h / 2) * rng.normal(size=shape)
-    increment = tuple(arrange("square", jnp.asarray(half), m) for half in halves)
-    return np.asarray(_kick(noise, factor, increment, jnp.asarray(h)))
+    moved = np.asarray(_kick(noise, factor, jnp.asarray(halves), jnp.asarray(h)))
+    return moved @ moved.mT
 
 
 @eqx.filter_jit
-def _kick(noise, factor, increment, h):
+def _kick(noise, factor, halves, h):
     """One program for steps of any length."""
-    moved = covsde.NinomiyaNinomiya().kick(
-        BoundNoise(noise, START, None), factor, increment, h
-    )
-    return gram(moved).to_dense()
+    increment = tuple(arrange("square", half, factor.m) for half in halves)
+    bound = BoundNoise(noise, START, None)
+    return covsde.NinomiyaNinomiya().kick(bound, factor, increment, h).to_dense()
 
 
 def test_left_multiplication_alone_is_right_multiplication():
@@ -284,35 +291,30 @@ def test_multiplication_from_both_sides_is_the_same_flow(m):
 
 def test_left_multiplication_keeps_the_rank():
     """Equal tokens stay equal under the full mask, as by right multiplication."""
-    x = np.random.default_rng(0).normal(size=(4, 6))
+    x = np.random.default_rng(0).normal(size=(3, 6))
     x[2] = x[0]
     v = jnp.asarray(x @ x.T / 6)
-    right, left = covsde.SoftmaxDiffusion(0.9), Full(0.9, jnp.ones((4, 4)))
+    right, left = covsde.SoftmaxDiffusion(0.9), Full(0.9, jnp.ones((3, 3)))
     ours, theirs = (kicked(noise, factors(v), 1 / 256, seed=2) for noise in (left, right))
     np.testing.assert_allclose(ours, theirs, rtol=0, atol=1e-6)
     np.testing.assert_allclose(ours[:, 0], ours[:, 2], rtol=1e-13)
-    assert np.all(np.linalg.matrix_rank(ours, tol=1e-10) == 3)
+    assert np.all(np.linalg.matrix_rank(ours, tol=1e-10) == 2)
 
 
 def test_left_multiplication_keeps_small_pivots():
     """Of tokens that differ by 1e-7, whose pivot V does not know."""
     x = np.random.default_rng(1).normal(size=(3, 8))
     x[1] = x[0] + 1e-7 * x[1]
-    factor = Lower.from_dense(jnp.linalg.qr(jnp.asarray(x).T, mode="r").T[None])
-    factor = factor.as_invertible()
+    root = np.linalg.qr(x.T, mode="r").T
+    factor = Lower.from_dense(jnp.asarray(np.stack([root, root]))).as_invertible()
     right, left = covsde.SoftmaxDiffusion(0.9), Full(0.9, jnp.ones((3, 3)))
-    increment = tuple(
-        arrange("square", jnp.asarray(half), 3)
-        for half in np.random.default_rng(2).normal(size=(2, 9, 1)) * 1e-3
+    halves = jnp.asarray(np.random.default_rng(2).normal(size=(2, 9, 2)) * 1e-3)
+    ours, theirs = (
+        np.abs(np.diagonal(_kick(noise, factor, halves, jnp.asarray(2e-6)), 0, 1, 2))
+        for noise in (left, right)
     )
-    pivots = []
-    for noise in (left, right):
-        bound = BoundNoise(noise, START, None)
-        solver = covsde.NinomiyaNinomiya()
-        moved = solver.kick(bound, factor, increment, jnp.asarray(2e-6))
-        pivots.append(np.abs(moved.diagonal()))
-    assert pivots[0][1] < 1e-6
-    np.testing.assert_allclose(pivots[0], pivots[1], rtol=1e-7)
+    assert np.all(ours[:, 1] < 1e-6)
+    np.testing.assert_allclose(ours, theirs, rtol=1e-7)
 
 
 @pytest.mark.parametrize("m", [2, 4, 9])
@@ -369,7 +371,7 @@ OF_A_FORM = [
 @pytest.mark.parametrize("name", OF_A_FORM)
 def test_one_layer_has_the_drift_and_the_noise(name):
     """`n E[V' − V]` and `n Cov V'` of literal layers; the benchmark has more of them."""
-    z = deviations(LIMITS[name], 3, (16, 32), 20_000, "weights", seed=11)
+    z = deviations(LIMITS[name], 3, (8, 16), 10_000, "weights", seed=11)
     # the largest of z.size normal deviations, once in a thousand
     level = stats.norm.isf(5e-4 / z.size)
     assert np.abs(z).max() < level, np.abs(z).max()
@@ -531,10 +533,10 @@ def test_a_limit_that_knows_its_bounds_is_believed():
     tame = Tame(Growth(), covsde.CongruenceDiffusion())
     assert covsde.AbstractLimit.bounds(tame, 1).can_explode
     assert stop_level(tame, v0, None) is None
-    found = covsde.estimate(
-        tame, v0, 0.25, covsde.observables.Entry(0, 0), tol=0.1, key=jax.random.key(0)
-    )
-    assert abs(found.value - np.exp(0.25)) < 4 * found.error
+    # which is refused after what may explode
+    with pytest.raises(ValueError, match="`budget` must be"):
+        f, key = covsde.observables.Entry(0, 0), jax.random.key(0)
+        covsde.estimate(tame, v0, 0.25, f, tol=0.1, key=key, budget=1.0)
     with pytest.raises(ValueError, match=r"`dt0` must be at most 0\.5 for"):
         covsde.solve(tame, v0, 1.0, key=jax.random.key(0), num_paths=1, dt0=0.6)
 

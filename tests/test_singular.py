@@ -142,8 +142,8 @@ def test_whitening_within_the_span(m):
 
 @pytest.mark.parametrize("activation", ["relu", "silu"])
 def test_more_inputs_than_features_become_independent(activation):
-    """The drift lifts the rank: four inputs with two features, and a repeated one."""
-    x = np.random.default_rng(7).normal(size=(5, 2))
+    """The drift lifts the rank: three inputs with two features, and a repeated one."""
+    x = np.random.default_rng(7).normal(size=(4, 2))
     x[3] = x[1]
     v0 = covsde.gram(jnp.asarray(x))
     solved = covsde.solve(
@@ -188,16 +188,17 @@ def test_fourth_moment_of_a_close_pair():
     np.testing.assert_allclose(moment, expected, rtol=rounding, atol=rounding)
 
 
+def attended(v0, t1):
+    limit = covsde.ShapedAttention(0.6, 0.5, heads=2)
+    call = dict(key=jax.random.key(1), num_paths=PATHS, stop_above=20.0)
+    return covsde.solve(limit, v0, t1, **call).vs[:, -1]
+
+
 def test_equal_tokens_stay_equal():
     """Attention keeps the span of `V` too, where the tokens are as many as features."""
     x = np.random.default_rng(8).normal(size=(4, 6))
     x[2] = x[0]
-    v0 = covsde.gram(jnp.asarray(x))
-    limit = covsde.ShapedAttention(0.6, 0.5, heads=2)
-    solved = covsde.solve(
-        limit, v0, 0.5, key=jax.random.key(1), num_paths=PATHS, stop_above=20.0
-    )
-    v = solved.vs[:, -1]
+    v = attended(covsde.gram(jnp.asarray(x)), 0.5)
     np.testing.assert_allclose(v[:, 2], v[:, 0], rtol=1e-12)
     eigenvalues = np.linalg.eigvalsh(v)
     assert np.all(np.abs(eigenvalues[:, 0]) < 1e-13 * eigenvalues[:, -1])
@@ -205,16 +206,14 @@ def test_equal_tokens_stay_equal():
 
 
 def test_attention_keeps_the_rank():
-    """Of opposite tokens, `V = s [[1, −1], [−1, 1]]`; of four tokens in two dimensions."""
-    call = dict(key=jax.random.key(1), num_paths=PATHS, stop_above=20.0)
-    limit = covsde.ShapedAttention(0.6, 0.5)
-    opposite = jnp.array([[0.4, -0.4], [-0.4, 0.4]])
-    v = covsde.solve(limit, opposite, 1.0, **call).vs[:, -1]
-    np.testing.assert_allclose(v, v[:, :1, :1] * opposite[None] / 0.4, rtol=1e-12)
+    """Of two pairs of opposite tokens; of four tokens in two dimensions."""
+    signs = np.array([1.0, -1.0, -1.0, 1.0])
+    opposite = np.outer(signs, signs)
+    v = np.asarray(attended(jnp.asarray(0.4 * opposite), 1.0))
+    np.testing.assert_allclose(v, v[:, :1, :1] * opposite, rtol=1e-12)
 
     x = np.random.default_rng(9).normal(size=(4, 2))
-    v = covsde.solve(limit, covsde.gram(jnp.asarray(x)), 0.5, **call).vs[:, -1]
-    eigenvalues = np.linalg.eigvalsh(v)
+    eigenvalues = np.linalg.eigvalsh(attended(covsde.gram(jnp.asarray(x)), 0.5))
     assert np.all(np.abs(eigenvalues[:, :2]) < 1e-12 * eigenvalues[:, -1:])
     assert np.all(eigenvalues[:, 2] > 1e-9 * eigenvalues[:, -1])
 

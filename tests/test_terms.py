@@ -8,8 +8,10 @@ import numpy as np
 import pytest
 
 import covsde
-from covsde import BrownianGrid, CongruenceDiffusion, ShapedMLP, ShapedReLU, ShapedSmooth
-from covsde.matrices import Lower, Symmetric, cholesky, factorise, gram
+from covsde import BrownianGrid, Identity, ShapedMLP, ShapedReLU, ShapedSmooth
+from covsde.brownian import Motion
+from covsde.matrices import Lower, Symmetric, factorise, gram
+from covsde.solve import cells_per_step
 
 KEY = jax.random.key(1)
 RELU = ShapedMLP(ShapedReLU(0.0, -1.5))
@@ -156,26 +158,43 @@ def test_a_step_agrees_with_solve():
     np.testing.assert_allclose(np.swapaxes(here, 0, 1), there.vs, rtol=1e-6)
 
 
-# The noise
+# A step of each path
 
 
-@pytest.mark.parametrize("m", [1, 2, 3, 4, 5, 9])
-def test_the_operator_has_the_covariance(m):
-    """`J Jᵀ = Σ`, where `J` is the noise's Jacobian in the Brownian entries."""
-    x = np.random.default_rng(m).normal(size=(m, m + 2))
-    v = jnp.asarray(x @ x.T / (m + 2))
-    diffusion = CongruenceDiffusion(1.7)
-    t, factor = jnp.asarray(0.0), cholesky(Symmetric.from_dense(v))
-    rows, columns = np.tril_indices(m)
+SILU = ShapedMLP(ShapedSmooth(jax.nn.silu, a=0.5))
+LINEAR = ShapedMLP(Identity())
+# the flow of the drift is that of all of them, and takes longer to compile than their noise
+STEPPED = [
+    (covsde.GeodesicStrang(), SILU),
+    (covsde.PalindromicStrang(), LINEAR),
+    (covsde.MagnusStrang(), LINEAR),
+    (covsde.NinomiyaNinomiya(), LINEAR),
+    (covsde.FactorEuler(), SILU),
+]
 
-    def apply(entries):
-        increment = jnp.zeros((m, m)).at[rows, columns].set(entries)
-        return diffusion.apply(t, factor, Lower.from_dense(increment), None).to_dense()
 
-    jacobian = jax.jit(jax.jacfwd(apply))(jnp.zeros(len(rows)))
-    sigma = np.einsum("abi,cdi->abcd", jacobian, jacobian)
-    scale = np.abs(sigma).max()
-    np.testing.assert_allclose(diffusion.covariance(v), sigma, rtol=0, atol=1e-12 * scale)
+@pytest.mark.parametrize("m", [6, 9])
+@pytest.mark.parametrize(
+    ("solver", "limit"), STEPPED, ids=[type(solver).__name__ for solver, _ in STEPPED]
+)
+def test_a_step_of_each_path_in_every_layout(solver, limit, m):
+    """It is the step that all paths would take together."""
+    count, steps = 20, np.linspace(0.01, 0.03, 20)
+    paths, cells = jnp.arange(count, dtype=jnp.uint32), cells_per_step(solver)
+    shape = limit.diffusion.noise_shape
+    motion = Motion(KEY, paths, m, cells, np.dtype(float), shape)
+    start = factorise(0.7 * jnp.eye(m) + 0.3).as_invertible().repeat(count)
+
+    @jax.jit
+    def end(h):
+        terms = limit.terms(motion.step(jnp.uint32(3), h))
+        inner = solver.init(terms, jnp.zeros_like(h), h, start, None)
+        y, *_ = solver.step(terms, jnp.zeros_like(h), h, start, None, inner, False)
+        return gram(y).to_dense()
+
+    each = end(steps)
+    for i in (0, 11, 19):
+        np.testing.assert_allclose(each[i], end(steps[i])[i], rtol=1e-11)
 
 
 # Transformations

@@ -19,10 +19,11 @@ from .._checks import (
     parameter,
     real_array,
 )
+from .._jit import jit
 from .._names import full_name
 from .._ode import MOST_STEPS, solve_ode
 from .._times import check_save_times, check_time
-from ..activations import nu
+from ..activations import expanded, nu
 from ..diffusions import CongruenceDiffusion
 from ..drifts import AbstractDrift, ActivationDrift
 from ..equations import CORRELATION, COVARIANCE, DRIFT_TERM, Equation, Symbol
@@ -264,14 +265,8 @@ class KernelODE(AbstractLimit):
             number(name, x, accepted, way_out, test=lambda x: x > 0)
             for name, x in (("rtol", rtol), ("atol", atol))
         )
-        vs, stopped_at = solve_ode(
-            lambda t, v: self.drift(t, v, args),
-            v0,
-            jnp.asarray(np.union1d(times, t1), v0.dtype),
-            None,
-            rtol=rtol,
-            atol=atol,
-        )
+        until = jnp.asarray(np.union1d(times, t1), v0.dtype)
+        vs, stopped_at = _solved(expanded(self.drift), v0, until, args, rtol, atol)
         vs = vs[: times.size]
         if is_concrete(stopped_at) and float(stopped_at) != np.inf:
             last = float(stopped_at)
@@ -285,3 +280,9 @@ class KernelODE(AbstractLimit):
                 "Pass an earlier time, or larger tolerances."
             )
         return jnp.where(jnp.isinf(stopped_at), vs, jnp.nan)
+
+
+@jit
+def _solved(drift: AbstractDrift, v0: Array, times: Array, args: Any, rtol, atol):
+    """One program for all drifts of a form, starts and as many times."""
+    return solve_ode(lambda t, v: drift(t, v, args), v0, times, None, rtol=rtol, atol=atol)
