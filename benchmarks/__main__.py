@@ -20,6 +20,7 @@ BENCHMARKS = {
     "work_precision": "CPU time to a weak error, against what users of Diffrax write",
     "speed": "CPU time per path and step against what a user would write first",
     "growth": "CPU time of a step from 16 to 128 inputs",
+    "busy": "a default call beside processes that keep all cores busy",
     "compilation": "CPU time of the first call, by the number of inputs",
     "literal": "CPU time of a path against a literal network's, all weights drawn",
     "ensemble": "memory and time of up to 1e7 paths, cost of statistics, two devices",
