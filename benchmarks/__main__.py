@@ -21,6 +21,7 @@ BENCHMARKS = {
     "speed": "CPU time per path and step against what a user would write first",
     "attention": "CPU time per path and step of attention against an MLP's",
     "growth": "CPU time of a step from 16 to 128 inputs",
+    "busy": "a default call beside processes that keep all cores busy",
     "compilation": "CPU time of the first call, by the number of inputs",
     "calls": "what a call takes beside its run, and a sweep beside one solve",
     "literal": "CPU time of a path against a literal network's, all weights drawn",
