@@ -26,6 +26,7 @@ BENCHMARKS = {
     "calls": "what a call takes beside its run, and a sweep beside one solve",
     "literal": "CPU time of a path against a literal network's, all weights drawn",
     "ensemble": "memory and time of up to 1e7 paths, cost of statistics, two devices",
+    "cores": "wall time on one device of the CPU and on two, and whether bits are the same",
     "kills": "ensembles that are killed at random, against one that never was",
     "gradients": "reverse and forward mode against the solve alone, and their memory",
     "crossover": "packed against whole matrices, by the number of inputs",

@@ -22,6 +22,8 @@ _T = TypeVar("_T")
 # Calls that are under way, for each that runs: who has done one finds the next.
 _AHEAD = 2
 _ALIGNED = 64  # bytes
+# Entries of states that a call computes at least, for another device to be worth one.
+ENOUGH = 2**17
 
 
 def devices_for(used: Any) -> int:

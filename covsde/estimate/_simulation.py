@@ -11,8 +11,10 @@ import jax.numpy as jnp
 import numpy as np
 from jaxtyping import Array
 
+from .._devices import ENOUGH, devices_for, shared
 from .._jit import jit
 from ..brownian import BrownianGrid
+from ..matrices import num_stored
 from ..solve import Run, Scheme, cells_per_step, integrate
 from ._controls import controls_of
 
@@ -54,8 +56,18 @@ class Simulation:
         fine = self.steps(level)
         return CHUNK * (fine if alone else 2 * fine + fine // 2)
 
-    def chunk(self, level: int, alone: bool, index: int) -> tuple[np.ndarray, np.ndarray]:
+    @functools.cached_property
+    def devices(self) -> int:
+        """How many chunks may be simulated at a time."""
+        return devices_for(self.coarsest)
+
+    def chunks(
+        self, level: int, alone: bool, first: int
+    ) -> list[tuple[np.ndarray, np.ndarray]]:
         """A term for the paths of a chunk, and their controls where it stands alone.
+
+        With several devices the same of chunks that follow, whose use is likely: one for
+        each device, or an eighth of those before.
 
         `f` on the level's grid, or its mean over a path and its antithetic, less `f` on the
         grid below. Each term has its own paths.
@@ -64,16 +76,26 @@ class Simulation:
         number = self.steps(level)
         run = self.coarsest.in_steps(number, self.scheme.problem.t1)
         run = dataclasses.replace(run, key=key, steps=_with_room(np.asarray(run.steps)))
-        first_path: Any = np.uint32(CHUNK * index)
         taken: Any = np.int32(number)
-        y, controls = _terms(run, self.observable, first_path, taken, alone)
-        y = np.asarray(y, np.float64)
-        if not np.all(np.isfinite(y)):
-            raise ValueError(
-                f"`observable` must be finite; it is not on {np.mean(~np.isfinite(y)):.2%} "
-                f"of {CHUNK} paths. Choose one that is, such as a correlation."
-            )
-        return y, np.asarray(controls, np.float64)
+
+        def call(index: int):
+            first_path: Any = np.uint32(CHUNK * index)
+            return _terms(run, self.observable, first_path, taken, alone)
+
+        enough = self.work(level, alone) * num_stored(run.m) >= ENOUGH
+        devices = self.devices if enough else 1
+        chunks = 1 if devices == 1 else max(devices, first // 8)
+        some = shared(call, range(first, first + chunks), devices)
+        return [(np.asarray(y, np.float64), np.asarray(c, np.float64)) for y, c in some]
+
+
+def check_finite(y: np.ndarray) -> None:
+    """Refuses values of an observable that are not finite."""
+    if not np.all(np.isfinite(y)):
+        raise ValueError(
+            f"`observable` must be finite; it is not on {np.mean(~np.isfinite(y)):.2%} "
+            f"of {CHUNK} paths. Choose one that is, such as a correlation."
+        )
 
 
 def _with_room(steps: np.ndarray) -> Any:

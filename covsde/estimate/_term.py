@@ -1,10 +1,12 @@
 """One term of the telescoping sum: drawn on demand, and what is known of it."""
 
+from collections import deque
+
 import numpy as np
 
 from ._controls import fit_controls
 from ._ledger import Ledger
-from ._simulation import Simulation
+from ._simulation import Simulation, check_finite
 
 
 class Sums:
@@ -51,6 +53,7 @@ class Term:
         self.level, self.alone = level, alone
         self.work = simulation.work(level, alone)
         self.pilot, self.run, self.chunks = Sums(), Sums(), 0
+        self.ready = deque()  # chunks that were simulated beside others
         y, controls = self._next()
         self.pilot.add(y)
         self.slopes, self.variance = fit_controls(controls, y)
@@ -68,7 +71,11 @@ class Term:
         self.variance = self.run.variance
 
     def _next(self) -> tuple[np.ndarray, np.ndarray]:
-        chunk = self.simulation.chunk(self.level, self.alone, self.chunks)
+        if not self.ready:
+            some = self.simulation.chunks(self.level, self.alone, self.chunks)
+            self.ready.extend(some)
+        chunk = self.ready.popleft()
+        check_finite(chunk[0])
         self.chunks += 1
         self.ledger.spend(self.work)
         return chunk

@@ -13,7 +13,7 @@ from typing import Any
 import jax
 import numpy as np
 
-from .._devices import devices_for, room_for, shared
+from .._devices import ENOUGH, devices_for, room_for, shared
 from .._jit import at_top, jit
 from ..activations import expanded
 from ..matrices import num_stored
@@ -32,8 +32,6 @@ _PATHS, _LARGE, _ENTRIES = 328, 1000, 2**12
 _FEW = (1, 8, 40, 168)
 # Parts of a call, and numbers that it returns: less than the cache holds.
 _PARTS, _RETURNED = 64, 2**21
-# Entries of states that a call computes at least, for another device to be worth one.
-_SHARED = 2**17
 # Entries of states that are computed for nothing, at most, in less time than a program is
 # compiled in.
 _WASTED = 2**23
@@ -54,7 +52,7 @@ def simulated(run: Run, num_paths: int) -> Paths:
         with_room_for_steps(run),
     )
     work = num_paths * num_steps * num_stored(run.m)
-    devices = max(1, min(devices_for(run), work // _SHARED))
+    devices = max(1, min(devices_for(run), work // ENOUGH))
     size = _paths(in_room, num_paths)
     if -num_paths % size * num_steps * num_stored(run.m) > _WASTED:
         size = even_part(run, num_paths)

@@ -14,6 +14,7 @@ import numpy as np
 from jaxtyping import ArrayLike, Float, PRNGKeyArray
 
 from .._checks import is_concrete
+from .._devices import devices_for, shared
 from .._names import full_name
 from .._normals import Normals
 from .._problem import check_covariance
@@ -132,20 +133,23 @@ def sweep(
     held = size * in_room.save_times.size * m**2 * (1 + len(wanted))
     block = max(1, min(block_of(run, num_paths), _HELD // held))
     moving = stacked(make, grid, limits), slopes_of(make, grid, wanted)
-    results = []
-    for first in range(0, points, size):
+
+    def call(first: int):
         # the last ones are filled up with the last point
         index = np.minimum(np.arange(first, first + size), points - 1)
         of_grid, of_starts = np.divmod(index, len(starts))
         some = Points(
-            *jax.tree.map(lambda x, of_grid=of_grid: np.asarray(x)[of_grid], moving),
+            *jax.tree.map(lambda x: np.asarray(x)[of_grid], moving),
             v0=starts[of_starts],
             key=jax.vmap(partial(jax.random.fold_in, run.key))(index)
             if independent
             else run.key,
         )
-        tallies = tally_at(some, in_room, survey, count, block)
-        tally, slopes = jax.device_get(tallies)
+        return tally_at(some, in_room, survey, count, block)
+
+    results, firsts = [], range(0, points, size)
+    devices = min(len(firsts), devices_for((run, moving)))
+    for tally, slopes in shared(call, firsts, devices):
         tally, slopes = tally_on_host(tally), on_host(slopes)
         results.append(results_of(size, times, survey, tally, slopes, wanted))
     return dataset(
