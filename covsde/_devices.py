@@ -101,5 +101,5 @@ def room_for(shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     """An array that JAX takes as it is, where it would copy another: it is aligned."""
     size = int(np.prod(shape)) * np.dtype(dtype).itemsize
     raw = np.empty(size + _ALIGNED, np.uint8)
-    start = -raw.ctypes.data % _ALIGNED
+    start = -raw.__array_interface__["data"][0] % _ALIGNED
     return raw[start : start + size].view(dtype).reshape(shape)

@@ -433,7 +433,7 @@ def test_it_runs_as_a_module_and_importing_it_switches_nothing_on():
         "assert 'matplotlib' not in sys.modules\n"
         "from covsde.cli import _cores\n"
         "_cores.use_cores(None)\n"  # as a command does, one of each core
-        "assert jax.local_device_count() == _cores.cores()\n"
+        "assert jax.local_device_count() == _cores.processors()\n"
         "sys.argv = ['covsde', '--version']\n"
         "runpy.run_module('covsde', run_name='__main__')\n"
     )

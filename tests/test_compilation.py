@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 import covsde
+from covsde import _jit
 from covsde._checks import is_concrete
-from covsde._jit import jit
-from covsde.solve import plan, simulate, simulated
+from covsde.solve import _reuse, plan, simulate, simulated
 
 pytest.importorskip("typer")
 pytest.importorskip("rich")
@@ -219,8 +219,13 @@ def test_room_for_times_changes_no_statistic():
         np.testing.assert_allclose(found, np.cov(vs[:, j].T), rtol=1e-9, atol=1e-15)
 
 
-def test_room_changes_no_number(optimised):
+def test_room_changes_no_number(optimised, monkeypatch):
     """Nor does it matter how paths are put together."""
+    # in as many pieces for LLVM as a user's: one piece rounds by what is around
+    pieces = {"xla_cpu_parallel_codegen_split_count": 32}
+    monkeypatch.setattr(_jit, "CPU_OPTIONS", _jit.CPU_OPTIONS | pieces)
+    alone = _jit.jit(simulate)
+    monkeypatch.setattr(_reuse, "_simulate", alone)
     limit, starts = covsde.ShapedMLP(covsde.ShapedReLU(0.0, -1.0)), np.eye(2) + 0.1
     run, _ = plan(
         limit,
@@ -233,7 +238,7 @@ def test_room_changes_no_number(optimised):
     )
     for found, exact in zip(
         jax.tree.leaves(simulated(run, 1200)),
-        jax.tree.leaves(jit(simulate)(run, 1200)),
+        jax.tree.leaves(alone(run, 1200)),
         strict=True,
     ):
         assert found.shape == exact.shape and found.tobytes() == np.asarray(exact).tobytes()

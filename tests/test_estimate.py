@@ -230,12 +230,12 @@ class Drawn:
     def work(self, level, alone):
         return 2**10 * 2**level
 
-    def chunk(self, level, alone, index):
-        normals = np.random.default_rng([level, alone, index]).standard_normal(2**10)
+    def chunks(self, level, alone, first):
+        normals = np.random.default_rng([level, alone, first]).standard_normal(2**10)
         y = normals * 0.5**level
-        if (level, index) == (self.misled, 0) and not alone:
+        if (level, first) == (self.misled, 0) and not alone:
             y = y - y.mean() + self.by
-        return y, np.zeros((2**10, 0))
+        return [(y, np.zeros((2**10, 0)))]
 
 
 @pytest.mark.parametrize("misled", [1, 2])
@@ -247,6 +247,13 @@ def test_the_pilot_that_tells_of_a_bias_is_the_one_that_is_measured_better(misle
     assert _last_level(pilots, tol) == 2
     assert pilots(misled).chunks > pilots(3 - misled).chunks
     assert pilots.bias(2) ** 2 <= 0.1 * tol**2 and pilots.ledger.spent < 4e7
+
+
+def test_a_step_may_be_as_long_as_the_time():
+    """Without drift that of the palindrome has no end, and one step is exact."""
+    asked = dict(tol=0.05, key=jax.random.key(0), solver=covsde.PalindromicStrang())
+    found = covsde.estimate(LINEAR, jnp.eye(1), 0.5, lambda v: v[:, 0, 0], **asked)
+    assert abs(found.value - 1) < 4 * found.error
 
 
 def test_truth_values_are_counted():

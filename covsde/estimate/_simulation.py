@@ -37,7 +37,9 @@ class Simulation:
     def coarsest(self) -> Run:
         """The run of level 0."""
         scheme = self.scheme
-        run, _ = scheme.run(min(_LONGEST * scheme.default_step, 0.5 * scheme.max_step))
+        # of which any may be infinite
+        longest = _LONGEST * scheme.default_step, 0.5 * scheme.max_step, scheme.problem.t1
+        run, _ = scheme.run(min(longest))
         return run
 
     @property
