@@ -8,33 +8,27 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-_lock = threading.Lock()
-_within = 0  # how many are in the context
-_before = 0  # how many threads there were before the first of them
+_in_turn = threading.RLock()
 
 
 @contextmanager
 def one_lapack_thread() -> Iterator[None]:
-    """A context in which LAPACK has one thread, if it is OpenBLAS.
+    """A context in which LAPACK has one thread, if it is OpenBLAS. One caller at a time.
 
     For matrices as small as ours its threads wait for each other, and where other processes
-    have the cores for minutes. Their number is the process's: of several callers who comes
-    first sets it, and who leaves last sets it back.
+    have the cores for minutes. Their number is the process's, and is set back.
+
+    Callers wait for their turn, for JAX's LAPACK shares a large batch among XLA's threads
+    and waits for these: for ever, where each of them runs a program that waits.
     """
-    global _within, _before
     get, put = thread_count()
-    with _lock:
-        if _within == 0:
-            _before = get()
-            put(1)
-        _within += 1
-    try:
-        yield
-    finally:
-        with _lock:
-            _within -= 1
-            if _within == 0:
-                put(_before)
+    with _in_turn:
+        before = get()
+        put(1)
+        try:
+            yield
+        finally:
+            put(before)
 
 
 @functools.cache

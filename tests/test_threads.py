@@ -44,20 +44,24 @@ def test_threads_come_back_after_an_error():
     assert now() == 2
 
 
-def test_who_leaves_last_gives_them_back():
-    """Two threads of a program, the first of which leaves first."""
-    entered, left = threading.Event(), threading.Event()
+@jit
+def factorised(matrices):
+    """So many that LAPACK has them shared among threads."""
+    return jax.lax.fori_loop(0, 50, lambda _, x: 0.5 * x + jnp.linalg.cholesky(x), matrices)
 
-    def first():
-        with one_lapack_thread():
-            entered.wait(10)
-        left.set()
 
-    thread = threading.Thread(target=first)
-    thread.start()
-    with one_lapack_thread():
-        entered.set()
-        assert left.wait(10)
-        assert now() == 1
-    thread.join()
-    assert now() == 2
+def test_programs_that_ask_lapack_run_in_turn():
+    """Each held a thread of XLA's and waited for another, for ever."""
+    matrices, ends = np.eye(32) + np.zeros((300, 32, 32)), []
+
+    def call():
+        for _ in range(8):
+            factorised(matrices)
+        ends.append(True)
+
+    threads = [threading.Thread(target=call, daemon=True) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert len(ends) == 4 and now() == 2
