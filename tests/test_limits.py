@@ -371,7 +371,7 @@ OF_A_FORM = [
 @pytest.mark.parametrize("name", OF_A_FORM)
 def test_one_layer_has_the_drift_and_the_noise(name):
     """`n E[V' − V]` and `n Cov V'` of literal layers; the benchmark has more of them."""
-    z = deviations(LIMITS[name], 3, (8, 16), 10_000, "weights", seed=11)
+    z = deviations(LIMITS[name], 3, (16, 32), 20_000, "weights", seed=11)
     # the largest of z.size normal deviations, once in a thousand
     level = stats.norm.isf(5e-4 / z.size)
     assert np.abs(z).max() < level, np.abs(z).max()
