@@ -15,12 +15,13 @@ from .._devices import ENOUGH, devices_for, shared
 from .._jit import jit
 from ..brownian import BrownianGrid
 from ..matrices import num_stored
-from ..solve import Run, Scheme, cells_per_step, integrate
+from ..solve import Run, Scheme, cells_per_step, integrate, room_for_more
 from ._controls import controls_of
 
 # Paths that are simulated together.
 CHUNK = 2**10
-# Arrays of steps are for so many at least, and then for four times as many.
+# Arrays of steps are for so many at least, so that levels share programs: a step of length
+# 0 takes a microsecond.
 _STEPS = 16
 # How many default steps the first level takes at once.
 _LONGEST = 8
@@ -77,7 +78,8 @@ class Simulation:
         key = jax.random.fold_in(self.coarsest.key, 2 * level + alone)
         number = self.steps(level)
         run = self.coarsest.in_steps(number, self.scheme.problem.t1)
-        run = dataclasses.replace(run, key=key, steps=_with_room(np.asarray(run.steps)))
+        steps = room_for_more(np.asarray(run.steps), _STEPS)
+        run = dataclasses.replace(run, key=key, steps=steps)
         taken: Any = np.int32(number)
 
         def call(index: int):
@@ -98,16 +100,6 @@ def check_finite(y: np.ndarray) -> None:
             f"`observable` must be finite; it is not on {np.mean(~np.isfinite(y)):.2%} "
             f"of {CHUNK} paths. Choose one that is, such as a correlation."
         )
-
-
-def _with_room(steps: np.ndarray) -> Any:
-    """The ends of steps with room for more, so that levels share programs: a step of length
-    0 takes a microsecond.
-    """
-    number, room = steps.size - 1, _STEPS
-    while room < number:
-        room *= 4
-    return np.concatenate([steps, np.full(room - number, steps[-1])])
 
 
 @jit

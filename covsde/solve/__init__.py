@@ -4,7 +4,14 @@ from ._defaults import default_solver, default_step
 from ._integrate import Paths, integrate
 from ._kind import check_covariances, check_kind
 from ._plan import Scheme, decide, longest_step, plan
-from ._reuse import block_of, part_of, simulated, with_room, with_room_for_steps
+from ._reuse import (
+    block_of,
+    part_of,
+    room_for_more,
+    simulated,
+    with_room,
+    with_room_for_steps,
+)
 from ._run import Run, cells_per_step
 from ._simulate import paths_at_a_time, simulate
 from ._solve import solve, solved
@@ -28,6 +35,7 @@ __all__ = [
     "part_of",
     "paths_at_a_time",
     "plan",
+    "room_for_more",
     "simulate",
     "simulated",
     "solve",

@@ -146,15 +146,23 @@ def _told(number: int, k: int, x: np.ndarray) -> np.ndarray:
 def with_room_for_steps(run: Run) -> Run:
     """The same, with room for more steps, whose number is data; activations are numbers."""
     steps = np.asarray(run.steps)
-    number, room = steps.size - 1, _STEPS
-    while room < number:
-        room *= 4
     return dataclasses.replace(
         run,
         limit=expanded(run.limit),
-        steps=np.concatenate([steps, np.full(room - number, steps[-1])]),
-        num_steps=np.asarray(number, np.int32),
+        steps=room_for_more(steps, _STEPS),
+        num_steps=np.asarray(steps.size - 1, np.int32),
     )
+
+
+def room_for_more(steps: np.ndarray, least: int) -> Any:
+    """The ends of steps, with room for so many or for four times as many again and again.
+
+    Steps that only fill up have no length.
+    """
+    number, room = steps.size - 1, least
+    while room < number:
+        room *= 4
+    return np.concatenate([steps, np.full(room - number, steps[-1])])
 
 
 def with_room(run: Run, values: int) -> tuple[Run, slice]:

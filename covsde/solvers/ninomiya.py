@@ -140,8 +140,7 @@ def two_flows(noise: BoundNoise, factor: Lower, z1, z2, h) -> tuple[Square | Non
         return noise.corrected(frame, z2, dimension, h)
 
     one = Square.identity(factor.m, factor.batch, factor.dtype)
-    start = Square.from_triangle(factor)
-    from_left = jax.eval_shape(along_with_correction, start).left is not None
+    from_left = jax.eval_shape(along_with_correction, one).left is not None
     frame = Frame(one if from_left else None, one)
     for tangent in (along, along_with_correction):
         frame = runge_kutta(lambda f, at=tangent: f.along(at(f.of(factor))), frame)
